@@ -1,0 +1,117 @@
+/** @file The attribute of each primitive that is not a scalar op: what it takes besides tensors. */
+import type { DType } from '../../base/dtype.js';
+import type { Shape } from '../../base/shape.js';
+import type { HostBuffer } from '../node.js';
+import type { Variable } from '../variable.js';
+
+/** Low and high padding, and the number of fill elements put between neighbours. Negative low/high crop. */
+export type PadDim = readonly [low: number, high: number, interior: number];
+
+export interface DotArg {
+  /** Axes paired one to one, in order, kept first in the result. */
+  readonly batch: readonly [readonly number[], readonly number[]];
+  /** Axes paired one to one and summed. */
+  readonly contract: readonly [readonly number[], readonly number[]];
+}
+
+/** x [n, ...spatial, g, c] ⊛ w [...kernel, g, c, o] → [n, ...out, g, o]. One attribute a spatial dimension. */
+export interface ConvArg {
+  readonly stride: readonly number[];
+  /** Padding of x after its dilation; may be negative. */
+  readonly padding: readonly (readonly [low: number, high: number])[];
+  /** Zeros between x's elements: dilation − 1 of them (transposed convolution). */
+  readonly inputDilation: readonly number[];
+  /** Distance of the kernel's taps. */
+  readonly kernelDilation: readonly number[];
+}
+
+/** Windows over the axes `axes` of x; other axes pass through. Padding never wins a maximum and adds nothing to a sum. */
+export interface WindowArg {
+  readonly axes: readonly number[];
+  readonly size: readonly number[];
+  readonly stride: readonly number[];
+  readonly padding: readonly (readonly [low: number, high: number])[];
+}
+
+export interface PrimitiveArgs {
+  // ---- source
+  /** Placeholder of a traced function; `index` tells which. */
+  input: { readonly index: number; readonly name: string };
+  /** Host data. */
+  buffer: HostBuffer;
+  /** The value of a Variable at the version it has when the Program starts (or, eagerly, when it was read). */
+  variable: { readonly variable: Variable; readonly version: number };
+  /** One number in every element (the shape may be []). */
+  constant: { readonly value: number };
+  /** 0, 1, 2 … along `axis`. Any number dtype. */
+  iota: { readonly axis: number };
+  // ---- conversion
+  /** To `dtype`: float → integer truncates towards zero, number → bool is ≠ 0, float → 16 bit rounds to even. */
+  cast: { readonly dtype: DType };
+  // ---- movement
+  reshape: { readonly shape: Shape };
+  /** out[i] = in[perm[i]] as axes. */
+  transpose: { readonly perm: readonly number[] };
+  /** NumPy broadcasting to `shape` (extents 1 are repeated, leading axes added). */
+  broadcast: { readonly shape: Shape };
+  /** Half-open ranges with positive strides. */
+  slice: { readonly start: readonly number[]; readonly end: readonly number[]; readonly stride: readonly number[] };
+  /** Filled with `value`. */
+  pad: { readonly dims: readonly PadDim[]; readonly value: number };
+  concat: { readonly axis: number };
+  flip: { readonly axes: readonly number[] };
+  // ---- reduce: over `axes`, which disappear
+  sum: { readonly axes: readonly number[] };
+  reduceMax: { readonly axes: readonly number[] };
+  reduceMin: { readonly axes: readonly number[] };
+  prod: { readonly axes: readonly number[] };
+  /** Position (i32) of the first largest / smallest along `axis`, which disappears. NaN counts as largest / smallest. */
+  argmax: { readonly axis: number };
+  argmin: { readonly axis: number };
+  // ---- contract
+  /** f32 accumulation (i32 for integers). Result axes: batch, rest of a, rest of b. */
+  dot: DotArg;
+  conv: ConvArg;
+  // ---- window
+  windowMax: WindowArg;
+  /** Position (i32) of the first largest inside its window, row-major over `size`. */
+  windowArgmax: WindowArg;
+  windowSum: WindowArg;
+  /** (x, position) → x at that position of each window: shape of windowArgmax's result. */
+  windowGather: WindowArg;
+  /** (dy, position) → adjoint of windowGather: adds dy at the position; `shape` is x's. */
+  windowScatter: WindowArg & { readonly shape: Shape };
+  /** dy → adjoint of windowSum. */
+  windowSpread: WindowArg & { readonly shape: Shape };
+  // ---- indexing (indices i32; outside the range they are clamped)
+  /** (x, i): x's axis `axis` replaced by the axes of i. */
+  take: { readonly axis: number };
+  /** (dy, i) → adjoint of take: adds slices of dy to zeros whose axis `axis` has `extent`. Deterministic. */
+  takeAdd: { readonly axis: number; readonly extent: number };
+  /** (x, i), same rank, equal but on `axis`: out[…j…] = x[…i[…j…]…]. */
+  takeAlong: { readonly axis: number };
+  /** (dy, i) → adjoint of takeAlong. */
+  takeAlongAdd: { readonly axis: number; readonly extent: number };
+  /** (x, update, …start scalars i32, one an axis): x with `update` written at start (clamped to fit). */
+  dynamicUpdateSlice: undefined;
+  /** (x, …start scalars i32): a block of `size` from start (clamped to fit). */
+  dynamicSlice: { readonly size: Shape };
+  // ---- scan: running sum / product / maximum along `axis`
+  cumsum: { readonly axis: number; readonly reverse: boolean; readonly exclusive: boolean };
+  cumprod: { readonly axis: number; readonly reverse: boolean; readonly exclusive: boolean };
+  cummax: { readonly axis: number; readonly reverse: boolean };
+  // ---- sort
+  /** Positions (i32) that sort along `axis`; stable; NaN last ascending, first descending. */
+  argsort: { readonly axis: number; readonly descending: boolean };
+  // ---- random
+  /** (seed u32[2], step u32[]) → u32 bits of `shape`: word i & 3 of Philox4x32-10 at counter (i >> 2, step, stream, 0). */
+  randomBits: { readonly shape: Shape; readonly stream: number };
+  // ---- gradients
+  /** Identity whose gradient is zero. */
+  stopGradient: undefined;
+  /** inputs: (value, …args): the value; its gradient with respect to args is `rule`'s (custom gradients). */
+  customGradient: { readonly rule: CustomRule };
+}
+
+/** Gradient of a custom function: from dy to one gradient (or null) an argument. Nodes are opaque here to avoid a cycle of types. */
+export type CustomRule = (dy: unknown, args: readonly unknown[]) => readonly unknown[];

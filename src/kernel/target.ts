@@ -1,0 +1,15 @@
+/** @file TargetInfo: what a device's processor is, as data, so that compile/ chooses tiles without importing a device. */
+
+export interface TargetInfo {
+  /** f32 lanes of one vector register; 1 means scalar. */
+  readonly lanes: number;
+  /** Vector registers a register tile may use. */
+  readonly registers: number;
+  readonly hasFma: boolean;
+  readonly threads: number;
+  /** Bytes of first- and second-level data cache of one core. */
+  readonly l1: number;
+  readonly l2: number;
+  /** Largest single buffer, bytes. */
+  readonly maxBuffer: number;
+}
