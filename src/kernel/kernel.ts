@@ -24,14 +24,27 @@ export type Expr =
   /** a·b + c, rounded once where the target has a fused multiply-add. f32. */
   | { readonly kind: 'fma'; readonly type: 'f32'; readonly a: Expr; readonly b: Expr; readonly c: Expr; readonly lanes: number }
   /** Word `counter & 3` of Philox4x32-10 with counter (counter >> 2, step, stream, 0) and key (key0, key1). Type u32. */
-  | { readonly kind: 'random'; readonly type: 'u32'; readonly counter: Expr; readonly step: Expr; readonly stream: number; readonly key0: Expr; readonly key1: Expr; readonly lanes: 1 };
+  | {
+      readonly kind: 'random';
+      readonly type: 'u32';
+      readonly counter: Expr;
+      readonly step: Expr;
+      readonly stream: number;
+      readonly key0: Expr;
+      readonly key1: Expr;
+      readonly lanes: 1;
+    };
 
 export type ReduceOp = 'add' | 'mul' | 'max' | 'min';
 
 export type Stmt =
   /** for (name = from; name < to; name += step). 'simd': iterations are independent but for `reduce`, and the renderer should vectorize. 'unrolled': a small constant count. */
   | {
-      readonly kind: 'for'; readonly name: string; readonly from: Expr; readonly to: Expr; readonly step: number;
+      readonly kind: 'for';
+      readonly name: string;
+      readonly from: Expr;
+      readonly to: Expr;
+      readonly step: number;
       readonly mode: 'serial' | 'simd' | 'unrolled';
       /** Accumulators of a simd loop: `mut`s combined across iterations by op (the order is the renderer's, fixed for a target). */
       readonly reduce?: readonly { readonly name: string; readonly op: ReduceOp }[];
@@ -51,8 +64,14 @@ export type Stmt =
    * equal keys keep their order both ways). NaN sorts last when ascending, first when descending (NumPy, JAX).
    */
   | {
-      readonly kind: 'argsort'; readonly name: string; readonly key: Expr; readonly length: number; readonly descending: boolean;
-      readonly out: string; readonly outBase: Expr; readonly outStride: number;
+      readonly kind: 'argsort';
+      readonly name: string;
+      readonly key: Expr;
+      readonly length: number;
+      readonly descending: boolean;
+      readonly out: string;
+      readonly outBase: Expr;
+      readonly outStride: number;
     };
 
 export interface BufferParam {
@@ -81,7 +100,13 @@ export const load = (buffer: string, type: ValueType, at: Expr, lanes = 1): Expr
 export const splat = (x: Expr, lanes: number): Expr => (lanes === 1 ? x : { kind: 'splat', type: x.type, x, lanes });
 export const fma = (a: Expr, b: Expr, c: Expr): Expr => ({ kind: 'fma', type: 'f32', a, b, c, lanes: c.lanes });
 export const cast = (type: ValueType, x: Expr): Expr => (x.type === type ? x : { kind: 'cast', type, x, lanes: x.lanes });
-export const op = (name: ScalarOp, type: ValueType, ...args: Expr[]): Expr => ({ kind: 'op', type, op: name, args, lanes: args[args.length - 1].lanes });
+export const op = (name: ScalarOp, type: ValueType, ...args: Expr[]): Expr => ({
+  kind: 'op',
+  type,
+  op: name,
+  args,
+  lanes: args[args.length - 1].lanes,
+});
 
 const value = (e: Expr): number | null => (e.kind === 'const' ? e.value : null);
 
@@ -112,9 +137,17 @@ export function imod(a: Expr, b: number): Expr {
   return b === 1 ? index(0) : u !== null ? index(u - b * Math.floor(u / b)) : op('mod', 'index', a, index(b));
 }
 
-export function loop(name: string, from: Expr | number, to: Expr | number, body: readonly Stmt[], options: { mode?: 'serial' | 'simd' | 'unrolled'; step?: number; reduce?: { name: string; op: ReduceOp }[] } = {}): Stmt {
+export function loop(
+  name: string,
+  from: Expr | number,
+  to: Expr | number,
+  body: readonly Stmt[],
+  options: { mode?: 'serial' | 'simd' | 'unrolled'; step?: number; reduce?: { name: string; op: ReduceOp }[] } = {},
+): Stmt {
   return {
-    kind: 'for', name, body,
+    kind: 'for',
+    name,
+    body,
     from: typeof from === 'number' ? index(from) : from,
     to: typeof to === 'number' ? index(to) : to,
     step: options.step ?? 1,

@@ -5,14 +5,45 @@
  */
 
 export type UnaryOp =
-  | 'neg' | 'abs' | 'sign' | 'not' | 'bitNot'
-  | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt'
-  | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf'
-  | 'floor' | 'ceil' | 'round';
+  | 'neg'
+  | 'abs'
+  | 'sign'
+  | 'not'
+  | 'bitNot'
+  | 'exp'
+  | 'expm1'
+  | 'log'
+  | 'log1p'
+  | 'sqrt'
+  | 'rsqrt'
+  | 'sin'
+  | 'cos'
+  | 'tanh'
+  | 'sigmoid'
+  | 'erf'
+  | 'floor'
+  | 'ceil'
+  | 'round';
 export type BinaryOp =
-  | 'add' | 'sub' | 'mul' | 'div' | 'idiv' | 'mod' | 'pow' | 'max' | 'min' | 'atan2'
-  | 'and' | 'or' | 'xor' | 'shl' | 'shr'
-  | 'lt' | 'le' | 'eq' | 'ne';
+  | 'add'
+  | 'sub'
+  | 'mul'
+  | 'div'
+  | 'idiv'
+  | 'mod'
+  | 'pow'
+  | 'max'
+  | 'min'
+  | 'atan2'
+  | 'and'
+  | 'or'
+  | 'xor'
+  | 'shl'
+  | 'shr'
+  | 'lt'
+  | 'le'
+  | 'eq'
+  | 'ne';
 export type TernaryOp = 'select';
 export type ScalarOp = UnaryOp | BinaryOp | TernaryOp;
 
@@ -38,18 +69,30 @@ export interface ScalarRow {
   readonly grad: ScalarGrad | null;
 }
 
-const unary = (domain: ScalarRow['domain'], js: (x: number) => number, grad: ScalarGrad | null, out: ScalarRow['out'] = 'same'): ScalarRow => ({ arity: 1, out, domain, js, grad });
-const binary = (domain: ScalarRow['domain'], js: (a: number, b: number) => number, grad: ScalarGrad | null, more: Partial<ScalarRow> = {}): ScalarRow => ({ arity: 2, out: 'same', domain, js: js as ScalarRow['js'], grad, ...more });
+const unary = (
+  domain: ScalarRow['domain'],
+  js: (x: number) => number,
+  grad: ScalarGrad | null,
+  out: ScalarRow['out'] = 'same',
+): ScalarRow => ({ arity: 1, out, domain, js, grad });
+const binary = (
+  domain: ScalarRow['domain'],
+  js: (a: number, b: number) => number,
+  grad: ScalarGrad | null,
+  more: Partial<ScalarRow> = {},
+): ScalarRow => ({ arity: 2, out: 'same', domain, js: js as ScalarRow['js'], grad, ...more });
 const compare = (js: (a: number, b: number) => boolean): ScalarRow => binary('any', (a, b) => (js(a, b) ? 1 : 0), null, { out: 'bool' });
 
 /** Half of the gradient to each of two equal arguments, as JAX does. */
-const tied: (larger: 'max' | 'min') => ScalarGrad = (which) => (o, dy, [a, b]) => {
-  const half = o.mul(dy, o.constant(0.5, dy));
-  const zero = o.constant(0, dy);
-  const wins = (x: typeof a, y: typeof a) => (which === 'max' ? o.lt(y, x) : o.lt(x, y));
-  const share = (x: typeof a, y: typeof a) => o.select(o.eq(x, y), half, o.select(wins(x, y), dy, zero));
-  return [share(a, b), share(b, a)];
-};
+const tied: (larger: 'max' | 'min') => ScalarGrad =
+  (which) =>
+  (o, dy, [a, b]) => {
+    const half = o.mul(dy, o.constant(0.5, dy));
+    const zero = o.constant(0, dy);
+    const wins = (x: typeof a, y: typeof a) => (which === 'max' ? o.lt(y, x) : o.lt(x, y));
+    const share = (x: typeof a, y: typeof a) => o.select(o.eq(x, y), half, o.select(wins(x, y), dy, zero));
+    return [share(a, b), share(b, a)];
+  };
 
 /** Rounds half to even, as NumPy and IEEE do. */
 export function roundHalfEven(x: number): number {
@@ -77,7 +120,11 @@ export function erf(x: number): number {
 }
 
 export const scalarOps = {
-  neg: unary('number', (x) => -x, (o, dy) => [o.neg(dy)]),
+  neg: unary(
+    'number',
+    (x) => -x,
+    (o, dy) => [o.neg(dy)],
+  ),
   abs: unary('number', Math.abs, (o, dy, [x]) => [o.mul(dy, o.sign(x))]),
   sign: unary('number', Math.sign, (o, dy) => [o.constant(0, dy)]),
   not: unary('any', (x) => (x ? 0 : 1), null, 'bool'),
@@ -87,24 +134,59 @@ export const scalarOps = {
   log: unary('float', Math.log, (o, dy, [x]) => [o.div(dy, x)]),
   log1p: unary('float', Math.log1p, (o, dy, [x]) => [o.div(dy, o.add(x, o.constant(1, x)))]),
   sqrt: unary('float', Math.sqrt, (o, dy, _, y) => [o.div(o.mul(dy, o.constant(0.5, dy)), y)]),
-  rsqrt: unary('float', (x) => 1 / Math.sqrt(x), (o, dy, [x], y) => [o.div(o.mul(dy, o.mul(y, o.constant(-0.5, y))), x)]),
+  rsqrt: unary(
+    'float',
+    (x) => 1 / Math.sqrt(x),
+    (o, dy, [x], y) => [o.div(o.mul(dy, o.mul(y, o.constant(-0.5, y))), x)],
+  ),
   sin: unary('float', Math.sin, (o, dy, [x]) => [o.mul(dy, o.cos(x))]),
   cos: unary('float', Math.cos, (o, dy, [x]) => [o.neg(o.mul(dy, o.sin(x)))]),
   tanh: unary('float', Math.tanh, (o, dy, _, y) => [o.mul(dy, o.sub(o.constant(1, y), o.mul(y, y)))]),
-  sigmoid: unary('float', (x) => 1 / (1 + Math.exp(-x)), (o, dy, _, y) => [o.mul(dy, o.mul(y, o.sub(o.constant(1, y), y)))]),
+  sigmoid: unary(
+    'float',
+    (x) => 1 / (1 + Math.exp(-x)),
+    (o, dy, _, y) => [o.mul(dy, o.mul(y, o.sub(o.constant(1, y), y)))],
+  ),
   erf: unary('float', erf, (o, dy, [x]) => [o.mul(dy, o.mul(o.constant(2 / Math.sqrt(Math.PI), x), o.exp(o.neg(o.mul(x, x)))))]),
   floor: unary('number', Math.floor, (o, dy) => [o.constant(0, dy)]),
   ceil: unary('number', Math.ceil, (o, dy) => [o.constant(0, dy)]),
   round: unary('number', roundHalfEven, (o, dy) => [o.constant(0, dy)]),
 
-  add: binary('any', (a, b) => a + b, (_, dy) => [dy, dy]),
-  sub: binary('number', (a, b) => a - b, (o, dy) => [dy, o.neg(dy)]),
-  mul: binary('any', (a, b) => a * b, (o, dy, [a, b]) => [o.mul(dy, b), o.mul(dy, a)], { jsInt: Math.imul as ScalarRow['js'] }),
-  div: binary('float', (a, b) => a / b, (o, dy, [, b], y) => [o.div(dy, b), o.neg(o.div(o.mul(dy, y), b))]),
+  add: binary(
+    'any',
+    (a, b) => a + b,
+    (_, dy) => [dy, dy],
+  ),
+  sub: binary(
+    'number',
+    (a, b) => a - b,
+    (o, dy) => [dy, o.neg(dy)],
+  ),
+  mul: binary(
+    'any',
+    (a, b) => a * b,
+    (o, dy, [a, b]) => [o.mul(dy, b), o.mul(dy, a)],
+    { jsInt: Math.imul as ScalarRow['js'] },
+  ),
+  div: binary(
+    'float',
+    (a, b) => a / b,
+    (o, dy, [, b], y) => [o.div(dy, b), o.neg(o.div(o.mul(dy, y), b))],
+  ),
   /** Floor division; by zero gives 0 on integers. */
-  idiv: binary('number', (a, b) => Math.floor(a / b), (o, dy) => [o.constant(0, dy), o.constant(0, dy)], { jsInt: (a, b) => (b === 0 ? 0 : Math.floor(a / b)) }),
+  idiv: binary(
+    'number',
+    (a, b) => Math.floor(a / b),
+    (o, dy) => [o.constant(0, dy), o.constant(0, dy)],
+    { jsInt: (a, b) => (b === 0 ? 0 : Math.floor(a / b)) },
+  ),
   /** NumPy's remainder: the sign of the divisor; by zero gives 0 on integers. */
-  mod: binary('number', (a, b) => a - b * Math.floor(a / b), (o, dy, [a, b]) => [dy, o.neg(o.mul(dy, o.idiv(a, b)))], { jsInt: (a, b) => (b === 0 ? 0 : a - b * Math.floor(a / b)) }),
+  mod: binary(
+    'number',
+    (a, b) => a - b * Math.floor(a / b),
+    (o, dy, [a, b]) => [dy, o.neg(o.mul(dy, o.idiv(a, b)))],
+    { jsInt: (a, b) => (b === 0 ? 0 : a - b * Math.floor(a / b)) },
+  ),
   pow: binary('number', Math.pow, (o, dy, [a, b], y) => {
     const zero = o.constant(0, a);
     const one = o.constant(1, a);
@@ -133,7 +215,9 @@ export const scalarOps = {
 
   /** select(c, a, b): a where c (bool) holds, else b. */
   select: {
-    arity: 3, out: 'same', domain: 'any',
+    arity: 3,
+    out: 'same',
+    domain: 'any',
     js: (c: number, a: number, b: number) => (c ? a : b),
     grad: (o, dy, [c]) => {
       const zero = o.constant(0, dy);
