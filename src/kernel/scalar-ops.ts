@@ -195,8 +195,8 @@ export const scalarOps = {
     const safe = o.select(o.lt(zero, a), a, one);
     return [da, o.mul(dy, o.mul(y, o.log(safe)))];
   }),
-  max: binary('any', (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : a > b ? a : b), tied('max')),
-  min: binary('any', (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : a < b ? a : b), tied('min')),
+  max: binary('any', Math.max, tied('max')),
+  min: binary('any', Math.min, tied('min')),
   atan2: binary('float', Math.atan2, (o, dy, [a, b]) => {
     const r = o.div(dy, o.add(o.mul(a, a), o.mul(b, b)));
     return [o.mul(r, b), o.neg(o.mul(r, a))];
