@@ -11,9 +11,18 @@ export interface Value {
   readonly data: Float64Array | TypedArray;
 }
 
+/** Shape and dtype of a node. */
+export interface TypeOf {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
 export interface Primitive<O extends Op> {
-  /** Shape and dtype of the result; throws ShapeError, DTypeError. */
-  infer(inputs: readonly Node[], arg: ArgOf<O>): { shape: Shape; dtype: DType };
+  /**
+   * Shape and dtype of the result; throws ShapeError, DTypeError. Sources whose attribute tells neither
+   * (input, buffer, constant, iota) take them from `declared`.
+   */
+  infer(inputs: readonly Node[], arg: ArgOf<O>, declared?: TypeOf): TypeOf;
   /** Plain meaning: writes the result, row-major, into `out` (already zeroed, of the result's dtype's array kind; Float64Array for floats). */
   interpret(out: Value, inputs: readonly Value[], arg: ArgOf<O>): void;
   /** Gradients of the inputs (null: none) from the gradient of the result. */

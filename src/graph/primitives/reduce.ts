@@ -1,0 +1,127 @@
+/** @file The rows that reduce axes away. */
+import { isFloat } from '../../base/dtype.js';
+import { ShapeError } from '../../base/errors.js';
+import { contiguousStrides, normalizeAxes, normalizeAxis, type Shape, showShape, size } from '../../base/shape.js';
+import type { Builder } from '../builder.js';
+import type { Node } from '../node.js';
+import type { Family, Primitive, TypeOf, Value } from './primitive.js';
+import { accumulated, highest, lowest, multiplier, offsets, without } from './values.js';
+
+type ReduceOp = 'sum' | 'reduceMax' | 'reduceMin' | 'prod' | 'argmax' | 'argmin';
+
+function reducedShape(who: string, shape: Shape, axes: readonly number[]): number[] {
+  normalizeAxes(axes, shape.length, who);
+  return without(shape.length, axes).map((a) => shape[a]);
+}
+
+function refuseEmpty(who: string, shape: Shape, axes: readonly number[]): void {
+  if (axes.some((a) => shape[a] === 0))
+    throw new ShapeError(
+      `${who}: nothing to choose from in ${showShape(shape)} over axes [${axes.join(', ')}]. Expected extents ≥ 1 there.`,
+    );
+}
+
+/** Calls `visit` for each result with the offsets of the elements that it reduces. */
+function eachGroup(x: Value, axes: readonly number[], visit: (to: number, base: number, group: Int32Array) => void): void {
+  const strides = contiguousStrides(x.shape);
+  const pick = (list: readonly number[]) =>
+    offsets(
+      list.map((a) => x.shape[a]),
+      list.map((a) => strides[a]),
+    );
+  const sorted = [...axes].sort((a, b) => a - b);
+  const group = pick(sorted);
+  pick(without(x.shape.length, axes)).forEach((base, to) => {
+    visit(to, base, group);
+  });
+}
+
+function fold(out: Value, x: Value, axes: readonly number[], start: number, f: (acc: number, x: number) => number): void {
+  eachGroup(x, axes, (to, base, group) => {
+    let acc = start;
+    for (let i = 0; i < group.length; i++) acc = f(acc, x.data[base + group[i]]);
+    out.data[to] = acc;
+  });
+}
+
+/** A reduced result spread again over the axes it lost. */
+function expand(o: Builder, y: Node, shape: Shape, axes: readonly number[]): Node {
+  return o.broadcast(
+    o.reshape(
+      y,
+      shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+    ),
+    shape,
+  );
+}
+
+/** The gradient is shared equally among the elements that tie. */
+const extreme = (op: 'reduceMax' | 'reduceMin'): Primitive<'reduceMax' | 'reduceMin'> => ({
+  infer([x], { axes }) {
+    const shape = reducedShape(op, x.shape, axes);
+    refuseEmpty(op, x.shape, axes);
+    return { shape, dtype: x.dtype };
+  },
+  interpret: (out, [x], { axes }) =>
+    op === 'reduceMax' ? fold(out, x, axes, lowest(x.dtype), Math.max) : fold(out, x, axes, highest(x.dtype), Math.min),
+  grad(o, dy, node) {
+    const [x] = node.inputs;
+    const { axes } = node.arg;
+    const ties = o.cast(o.eq(x, expand(o, node, x.shape, axes)), x.dtype);
+    return [o.mul(ties, expand(o, o.div(dy, o.sum(ties, axes)), x.shape, axes))];
+  },
+});
+
+/** NaN wins, as it does in NumPy. */
+const position = (op: 'argmax' | 'argmin', beats: (x: number, best: number) => boolean): Primitive<'argmax' | 'argmin'> => ({
+  infer([x], { axis }): TypeOf {
+    normalizeAxis(axis, x.shape.length, op);
+    refuseEmpty(op, x.shape, [axis]);
+    return { shape: reducedShape(op, x.shape, [axis]), dtype: 'i32' };
+  },
+  interpret(out, [x], { axis }) {
+    eachGroup(x, [axis], (to, base, group) => {
+      let best = 0;
+      for (let i = 1; i < group.length; i++) {
+        const now = x.data[base + group[i]];
+        const old = x.data[base + group[best]];
+        if (!Number.isNaN(old) && (Number.isNaN(now) || beats(now, old))) best = i;
+      }
+      out.data[to] = best;
+    });
+  },
+  grad: null,
+});
+
+export const reduce: Family<ReduceOp> = {
+  sum: {
+    infer: ([x], { axes }) => ({ shape: reducedShape('sum', x.shape, axes), dtype: accumulated(x.dtype) }),
+    interpret: (out, [x], { axes }) => fold(out, x, axes, 0, (a, b) => a + b),
+    grad: (o, dy, { inputs: [x], arg: { axes } }) => [expand(o, dy, x.shape, axes)],
+  },
+  reduceMax: extreme('reduceMax'),
+  reduceMin: extreme('reduceMin'),
+  prod: {
+    infer: ([x], { axes }) => ({ shape: reducedShape('prod', x.shape, axes), dtype: accumulated(x.dtype) }),
+    interpret: (out, [x], { axes }) => fold(out, x, axes, 1, multiplier(out.dtype)),
+    // Product of all others = (product before) × (product after): no division, so zeros are no trouble.
+    grad(o, dy, { inputs: [x], arg: { axes } }) {
+      if (!isFloat(x.dtype)) return [null];
+      const kept = without(x.shape.length, axes);
+      const perm = [...kept, ...axes];
+      const moved = o.transpose(x, perm);
+      const flat = o.reshape(moved, [...kept.map((a) => x.shape[a]), size(axes.map((a) => x.shape[a]))]);
+      const others = o.mul(
+        o.cumprod(flat, kept.length, { exclusive: true }),
+        o.cumprod(flat, kept.length, { exclusive: true, reverse: true }),
+      );
+      const back = o.transpose(
+        o.reshape(others, moved.shape),
+        perm.map((_, i) => perm.indexOf(i)),
+      );
+      return [o.mul(back, expand(o, dy, x.shape, axes))];
+    },
+  },
+  argmax: position('argmax', (x, best) => x > best),
+  argmin: position('argmin', (x, best) => x < best),
+};
