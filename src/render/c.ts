@@ -1,0 +1,502 @@
+/**
+ * @file Renders a Kernel as one C function for gcc or clang: `void SYMBOL(void **b, long lo, long hi, void *scratch)`
+ * runs the grid's items lo ≤ item < hi. Vectors are GCC's vector extensions, simd loops are `#pragma omp simd`, so no
+ * intrinsics header is needed. The translation unit starts with `cPrelude` and is compiled with `cFlags`.
+ */
+import type { DType } from '../base/dtype.js';
+import { dtypes } from '../base/dtype.js';
+import { InternalError } from '../base/errors.js';
+import type { Expr, Kernel, ReduceOp, Stmt, ValueType } from '../kernel/kernel.js';
+import type { ScalarOp } from '../kernel/scalar-ops.js';
+import type { TargetInfo } from '../kernel/target.js';
+import { vectorWidths } from './c-math.js';
+
+export { cPrelude } from './c-math.js';
+
+/** What a value is in a register: float, int, unsigned, truth value (int 0 or 1; -1 in vectors), index (long). */
+type Kind = 'f' | 'i' | 'u' | 'b' | 'l';
+
+const kinds = { f32: 'f', f16: 'f', bf16: 'f', i32: 'i', i8: 'i', u32: 'u', u8: 'u', bool: 'b', index: 'l' } as const satisfies Record<
+  ValueType,
+  Kind
+>;
+const scalarTypes = { f: 'float', i: 'int', u: 'unsigned', b: 'int', l: 'long' } as const satisfies Record<Kind, string>;
+const vectorTypes = { f: 't_f32x', i: 't_i32x', u: 't_u32x', b: 't_i32x', l: null } as const satisfies Record<Kind, string | null>;
+const storage = {
+  f32: 'float',
+  f16: 't_u16',
+  bf16: 't_u16',
+  i32: 'int',
+  u32: 'unsigned',
+  i8: 'signed char',
+  u8: 'unsigned char',
+  bool: 'unsigned char',
+} as const satisfies Record<DType, string>;
+const storedVector = {
+  f32: 't_f32x',
+  f16: 't_u16x',
+  bf16: 't_u16x',
+  i32: 't_i32x',
+  u32: 't_u32x',
+  i8: 't_i8x',
+  u8: 't_u8x',
+  bool: 't_u8x',
+} as const satisfies Record<DType, string>;
+
+/** By the kind of the (last) argument: a function's name, or a pattern of $a, $b. Absent: not an operation of that kind. */
+type Row = Partial<Record<Kind, string>>;
+const arithmetic = (symbol: string): Row => ({ f: `$a ${symbol} $b`, i: `$a ${symbol} $b`, u: `$a ${symbol} $b`, l: `$a ${symbol} $b` });
+const comparison = (symbol: string): Row => ({ ...arithmetic(symbol), b: `$a ${symbol} $b` });
+const bitwise = (symbol: string): Row => ({ i: `$a ${symbol} $b`, u: `$a ${symbol} $b`, b: `$a ${symbol} $b`, l: `$a ${symbol} $b` });
+const rounding = (name: string): Row => ({ f: name, i: '$a', u: '$a', l: '$a' });
+
+const ops = {
+  neg: { f: '-$a', i: '-$a', u: '-$a', l: '-$a' },
+  abs: { f: '__builtin_fabsf', i: 't_abs_i', u: '$a' },
+  sign: { f: 't_sign', i: 't_sign_i', u: 't_sign_u' },
+  not: { f: 't_not', i: '$a == 0', u: '$a == 0', b: '!$a', l: '$a == 0' },
+  bitNot: { i: '~$a', u: '~$a', b: '!$a' },
+  exp: { f: 't_exp' },
+  expm1: { f: 't_expm1' },
+  log: { f: 't_log' },
+  log1p: { f: 't_log1p' },
+  sqrt: { f: '__builtin_sqrtf' },
+  rsqrt: { f: 't_rsqrt' },
+  sin: { f: 't_sin' },
+  cos: { f: 't_cos' },
+  tanh: { f: 't_tanh' },
+  sigmoid: { f: 't_sigmoid' },
+  erf: { f: 't_erf' },
+  floor: rounding('__builtin_floorf'),
+  ceil: rounding('__builtin_ceilf'),
+  round: rounding('__builtin_rintf'),
+  add: { ...arithmetic('+'), b: '$a | $b' },
+  sub: arithmetic('-'),
+  mul: { ...arithmetic('*'), b: '$a & $b' },
+  div: { f: '$a / $b' },
+  idiv: { f: 't_idiv', i: 't_idiv_i', u: 't_idiv_u', l: 't_idiv_l' },
+  mod: { f: 't_mod', i: 't_mod_i', u: 't_mod_u', l: 't_mod_l' },
+  pow: { f: 't_pow', i: 't_pow_i', u: 't_pow_u' },
+  max: { f: 't_max', i: 't_max_i', u: 't_max_u', b: '$a | $b', l: 't_max_l' },
+  min: { f: 't_min', i: 't_min_i', u: 't_min_u', b: '$a & $b', l: 't_min_l' },
+  atan2: { f: '__builtin_atan2f' },
+  and: bitwise('&'),
+  or: bitwise('|'),
+  xor: bitwise('^'),
+  shl: { i: '$a << ($b & 31)', u: '$a << ($b & 31)' },
+  shr: { i: '$a >> ($b & 31)', u: '$a >> ($b & 31)' },
+  lt: comparison('<'),
+  le: comparison('<='),
+  eq: comparison('=='),
+  ne: comparison('!='),
+  select: { f: '$a ? $b : $c', i: '$a ? $b : $c', u: '$a ? $b : $c', b: '$a ? $b : $c', l: '$a ? $b : $c' },
+} as const satisfies Record<ScalarOp, Row>;
+
+/** Vector forms where the scalar pattern doesn't hold lane by lane. */
+const vectorOps: Partial<Record<ScalarOp, (a: string[], kind: Kind, n: number) => string>> = {
+  select: (a, k, n) => `T_SELECT(${vectorTypes[k]}${n}, t_i32x${n}, ${a.join(', ')})`,
+  max: (a, k, n) => (k === 'b' ? `(${a[0]} | ${a[1]})` : `T_MAXV(${vectorTypes[k]}${n}, t_i32x${n}, ${a.join(', ')})`),
+  min: (a, k, n) => (k === 'b' ? `(${a[0]} & ${a[1]})` : `T_MINV(${vectorTypes[k]}${n}, t_i32x${n}, ${a.join(', ')})`),
+  not: (a, k, n) => (k === 'b' ? `(~${a[0]})` : k === 'f' ? `({ t_f32x${n} z_ = ${a[0]}; (z_ == 0.0f) | (z_ != z_); })` : `(${a[0]} == 0)`),
+  bitNot: (a) => `(~${a[0]})`,
+  // A true lane is -1.
+  lt: (a, k) => (k === 'b' ? `(~${a[0]} & ${a[1]})` : `(${a[0]} < ${a[1]})`),
+  le: (a, k) => (k === 'b' ? `(~${a[0]} | ${a[1]})` : `(${a[0]} <= ${a[1]})`),
+};
+
+const reductions = {
+  add: { f: '+', i: '+', u: '+' },
+  mul: { f: '*', i: '*', u: '*' },
+  max: { f: 't_max', i: 'max', u: 'max' },
+  min: { f: 't_min', i: 'min', u: 'min' },
+} as const satisfies Record<ReduceOp, Partial<Record<Kind, string>>>;
+
+/** Local arrays up to this many bytes live on the stack, as long as all of them stay below `stackTotal`. */
+const stackLocal = 16 * 1024;
+const stackTotal = 64 * 1024;
+const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
+/** An argsort keeps two words of 8 bytes an element. */
+const sortBytes = (length: number): number => 2 * 8 * length;
+
+/** Bytes of each local array and sort, in the order in which the renderer meets them. */
+function* localBytes(body: readonly Stmt[]): Generator<number> {
+  for (const s of body) {
+    if (s.kind === 'local') yield s.size * dtypes[s.type].bytes;
+    else if (s.kind === 'argsort') yield sortBytes(s.length);
+    else if (s.kind === 'for') yield* localBytes(s.body);
+    else if (s.kind === 'if') {
+      yield* localBytes(s.then);
+      if (s.otherwise) yield* localBytes(s.otherwise);
+    }
+  }
+}
+
+/** Where each local goes: an offset in `scratch`, or null for the stack. */
+function placeLocals(kernel: Kernel): { places: (number | null)[]; bytes: number } {
+  let stack = 0;
+  let bytes = 0;
+  const places = [...localBytes(kernel.body)].map((size) => {
+    if (size <= stackLocal && stack + align(size) <= stackTotal) {
+      stack += align(size);
+      return null;
+    }
+    const at = bytes;
+    bytes += align(size);
+    return at;
+  });
+  return { places, bytes };
+}
+
+/** Bytes of per-thread memory, 64-byte aligned, that a call's `scratch` must point to. */
+export function cScratchBytes(kernel: Kernel): number {
+  return placeLocals(kernel).bytes;
+}
+
+function scalarConstant(type: ValueType, value: number): string {
+  switch (kinds[type]) {
+    case 'f': {
+      if (Number.isNaN(value)) return '__builtin_nanf("")';
+      if (!Number.isFinite(value)) return value > 0 ? '__builtin_inff()' : '(-__builtin_inff())';
+      const text = Object.is(value, -0) ? '-0' : String(Math.fround(value));
+      if (!Number.isFinite(Math.fround(value))) return value > 0 ? '__builtin_inff()' : '(-__builtin_inff())';
+      const literal = `${/[.e]/.test(text) ? text : `${text}.0`}f`;
+      return text.startsWith('-') ? `(${literal})` : literal;
+    }
+    case 'i':
+      return (value | 0) === -2147483648 ? '(-2147483647 - 1)' : value < 0 ? `(${value | 0})` : `${value | 0}`;
+    case 'u':
+      return `${value >>> 0}u`;
+    case 'b':
+      return value ? '1' : '0';
+    default:
+      return value < 0 ? `(${value}L)` : `${value}L`;
+  }
+}
+
+class CRenderer {
+  readonly #lines: string[] = [];
+  readonly #dtype = new Map<string, DType>();
+  /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
+  readonly #natural = new Set<string>();
+  readonly #places: (number | null)[];
+  #local = 0;
+  #indent = 1;
+
+  readonly kernel: Kernel;
+  readonly symbol: string;
+
+  constructor(kernel: Kernel, symbol: string) {
+    this.kernel = kernel;
+    this.symbol = symbol;
+    this.#places = placeLocals(kernel).places;
+    for (const b of kernel.buffers) this.#dtype.set(b.name, b.dtype);
+  }
+
+  render(): string {
+    const { kernel } = this;
+    this.#lines.push(`void ${this.symbol}(void **b, long lo, long hi, void *scratch) {`, '  (void)b; (void)scratch;');
+    kernel.buffers.forEach((p, i) => {
+      const c = `${p.access === 'read' ? 'const ' : ''}${storage[p.dtype]} *`;
+      this.#push(`${c}restrict ${this.#name(p.name)} = (${c})b[${i}];`);
+    });
+    this.#natural.add(kernel.grid.name);
+    const item = this.#name(kernel.grid.name);
+    this.#push(`for (long ${item} = lo; ${item} < hi; ${item}++) {`);
+    this.#block(kernel.body);
+    this.#push('}');
+    this.#lines.push('}');
+    return `${this.#lines.join('\n')}\n`;
+  }
+
+  #push(line: string): void {
+    this.#lines.push('  '.repeat(this.#indent) + line);
+  }
+
+  /** C's identifiers never end in `_` here but for a kernel's own, so no name meets a keyword or a helper. */
+  #name(name: string): string {
+    if (!/^[A-Za-z_]\w*$/.test(name)) throw new InternalError(`renderC: name "${name}" is not an identifier.`);
+    return `${name}_`;
+  }
+
+  #block(body: readonly Stmt[]): void {
+    this.#indent++;
+    for (const s of body) this.#statement(s);
+    this.#indent--;
+  }
+
+  #type(type: ValueType, lanes: number): string {
+    const kind = kinds[type];
+    if (lanes === 1) return scalarTypes[kind];
+    const vector = vectorTypes[kind];
+    if (!vector || !(vectorWidths as readonly number[]).includes(lanes)) {
+      throw new InternalError(`renderC: no vector of ${lanes} × ${type}. Expected ${vectorWidths.join(', ')} lanes of an arithmetic type.`);
+    }
+    return `${vector}${lanes}`;
+  }
+
+  #statement(s: Stmt): void {
+    switch (s.kind) {
+      case 'for':
+        return this.#for(s);
+      case 'let':
+      case 'mut':
+        if (s.kind === 'let' && this.#isNatural(s.value)) this.#natural.add(s.name);
+        else this.#natural.delete(s.name);
+        return this.#push(
+          `${s.kind === 'let' ? 'const ' : ''}${this.#type(s.value.type, s.value.lanes)} ${this.#name(s.name)} = ${this.expr(s.value)};`,
+        );
+      case 'assign':
+        return this.#push(`${this.#name(s.name)} = ${this.expr(s.value)};`);
+      case 'store':
+        return this.#store(s.buffer, s.index, s.value);
+      case 'if':
+        this.#push(`if (${this.expr(s.cond)}) {`);
+        this.#block(s.then);
+        if (s.otherwise && s.otherwise.length > 0) {
+          this.#push('} else {');
+          this.#block(s.otherwise);
+        }
+        return this.#push('}');
+      case 'local': {
+        this.#dtype.set(s.name, s.type);
+        return this.#array(storage[s.type], this.#name(s.name), s.size);
+      }
+      case 'argsort':
+        return this.#argsort(s);
+      default:
+        s satisfies never;
+    }
+  }
+
+  #array(type: string, name: string, size: number): void {
+    const at = this.#places[this.#local++];
+    if (at === null) this.#push(`${type} ${name}[${Math.max(1, size)}] __attribute__((aligned(64)));`);
+    else this.#push(`${type} *restrict ${name} = (${type} *)((char *)scratch + ${at});`);
+  }
+
+  #for(s: Stmt & { kind: 'for' }): void {
+    const name = this.#name(s.name);
+    if (s.step > 0 && this.#isNatural(s.from)) this.#natural.add(s.name);
+    else this.#natural.delete(s.name);
+    if (s.mode === 'unrolled') {
+      const [from, to] = [s.from, s.to];
+      const count = from.kind === 'const' && to.kind === 'const' ? Math.ceil((to.value - from.value) / s.step) : 4;
+      if (count > 1) this.#push(`#pragma GCC unroll ${Math.min(count, 64)}`);
+    } else if (s.mode === 'simd') {
+      const clauses = (s.reduce ?? []).map((r) => ` reduction(${this.#reduction(r.op, s.body, r.name)} : ${this.#name(r.name)})`);
+      this.#push(`#pragma omp simd${clauses.join('')}`);
+    }
+    const test = s.step > 0 ? '<' : '>';
+    this.#push(`for (long ${name} = ${this.expr(s.from)}; ${name} ${test} ${this.expr(s.to)}; ${name} += ${s.step}) {`);
+    this.#block(s.body);
+    this.#push('}');
+  }
+
+  #reduction(op: ReduceOp, body: readonly Stmt[], name: string): string {
+    const type = assignedType(body, name);
+    const kind = type === null ? 'f' : kinds[type];
+    const table: Partial<Record<Kind, string>> = reductions[op];
+    const symbol = table[kind] ?? (kind === 'b' ? ({ add: '|', mul: '&', max: '|', min: '&' } as const)[op] : undefined);
+    if (symbol === undefined) throw new InternalError(`renderC: no ${op} reduction of ${type}.`);
+    return symbol;
+  }
+
+  #argsort(s: Stmt & { kind: 'argsort' }): void {
+    const name = this.#name(s.name);
+    const kind = kinds[s.key.type];
+    this.#natural.add(s.name);
+    this.#push('{');
+    this.#indent++;
+    this.#array('unsigned long', 'words', 2 * s.length);
+    this.#push(`for (long ${name} = 0; ${name} < ${s.length}L; ${name}++) {`);
+    const key = `t_key_${kind === 'f' ? 'f' : kind === 'i' ? 'i' : 'u'}(${this.expr(s.key)})`;
+    this.#push(`  words[${name}] = ${s.descending ? `(0xffffffffu - ${key})` : key} << 32 | (unsigned long)${name};`);
+    this.#push('}');
+    this.#push(`t_sort(words, words + ${s.length}L, ${s.length}L);`);
+    this.#push(
+      `for (long at = 0; at < ${s.length}L; at++) ${this.#name(s.out)}[${this.expr(s.outBase)} + at * ${s.outStride}L] = (int)words[at];`,
+    );
+    this.#indent--;
+    this.#push('}');
+  }
+
+  #isNatural(e: Expr): boolean {
+    if (e.type !== 'index') return false;
+    if (e.kind === 'const') return e.value >= 0;
+    if (e.kind === 'var') return this.#natural.has(e.name);
+    if (e.kind === 'cast') return kinds[e.x.type] === 'u' || kinds[e.x.type] === 'b';
+    if (e.kind !== 'op') return false;
+    const args = e.op === 'select' ? e.args.slice(1) : e.args;
+    if (e.op === 'max') return args.some((a) => this.#isNatural(a));
+    if (e.op === 'mod') return args[1].kind === 'const' && args[1].value > 0;
+    return ['add', 'mul', 'idiv', 'min', 'select'].includes(e.op) && args.every((a) => this.#isNatural(a));
+  }
+
+  #element(buffer: string): { name: string; dtype: DType } {
+    const dtype = this.#dtype.get(buffer);
+    if (dtype === undefined) throw new InternalError(`renderC: kernel "${this.kernel.label}" uses the unknown buffer "${buffer}".`);
+    return { name: this.#name(buffer), dtype };
+  }
+
+  #load(e: Expr & { kind: 'load' }): string {
+    const { name, dtype } = this.#element(e.buffer);
+    const at = this.expr(e.index);
+    const n = e.lanes;
+    if (n === 1) {
+      const x = `${name}[${at}]`;
+      if (dtype === 'f16' || dtype === 'bf16') return `t_${dtype}_load(${x})`;
+      return dtype === 'bool' ? `(${x} != 0)` : dtype === 'i8' ? `(int)${x}` : dtype === 'u8' ? `(unsigned)${x}` : x;
+    }
+    this.#type(e.type, n);
+    const raw = `(*(const ${storedVector[dtype]}${n}m *)(${name} + ${at}))`;
+    switch (dtype) {
+      case 'bf16':
+        return `((t_f32x${n})(__builtin_convertvector(${raw}, t_u32x${n}) << 16))`;
+      case 'f16':
+        return `T_MAPC(t_u16x${n}, t_f32x${n}, ${n}, t_f16_load, ${raw})`;
+      case 'i8':
+        return `__builtin_convertvector(${raw}, t_i32x${n})`;
+      case 'u8':
+        return `__builtin_convertvector(${raw}, t_u32x${n})`;
+      case 'bool':
+        return `(__builtin_convertvector(${raw}, t_i32x${n}) != 0)`;
+      default:
+        return raw;
+    }
+  }
+
+  #store(buffer: string, at: Expr, value: Expr): void {
+    const { name, dtype } = this.#element(buffer);
+    const n = value.lanes;
+    // The narrowing itself is the store's: the value is only brought to the arithmetic type.
+    const wide = ({ f: 'f32', i: 'i32', u: 'u32', b: 'bool', l: 'index' } as const)[kinds[dtype]];
+    const x = kinds[value.type] === kinds[dtype] ? this.expr(value) : this.#convert(this.expr(value), value.type, wide, n);
+    const place = this.expr(at);
+    if (n === 1) {
+      const stored =
+        dtype === 'f16' || dtype === 'bf16' ? `t_${dtype}_store(${x})` : dtypes[dtype].bytes === 1 ? `(${storage[dtype]})(${x})` : x;
+      return this.#push(`${name}[${place}] = ${stored};`);
+    }
+    const memory = `${storedVector[dtype]}${n}`;
+    const stored =
+      dtype === 'f16' || dtype === 'bf16'
+        ? `T_MAPC(t_f32x${n}, t_u16x${n}, ${n}, t_${dtype}_store, ${x})`
+        : dtype === 'bool'
+          ? `__builtin_convertvector(-(${x}), ${memory})`
+          : dtypes[dtype].bytes === 1
+            ? `__builtin_convertvector(${x}, ${memory})`
+            : x;
+    this.#push(`*(${memory}m *)(${name} + ${place}) = ${stored};`);
+  }
+
+  #convert(x: string, from: ValueType, to: ValueType, n: number): string {
+    const [f, t] = [kinds[from], kinds[to]];
+    const wide = this.#wide(x, f, t, n);
+    if (from === to) return wide;
+    if (to === 'f16' || to === 'bf16') return n === 1 ? `t_round_${to}(${wide})` : `T_MAP1(t_f32x${n}, ${n}, t_round_${to}, ${wide})`;
+    if (to === 'i8') return n === 1 ? `(int)(signed char)(${wide})` : `((${wide} << 24) >> 24)`;
+    if (to === 'u8') return n === 1 ? `(unsigned)(unsigned char)(${wide})` : `(${wide} & 255)`;
+    return wide;
+  }
+
+  /** Conversion between arithmetic kinds. */
+  #wide(x: string, f: Kind, t: Kind, n: number): string {
+    if (f === t) return x;
+    if (n === 1) {
+      if (f === 'f') return t === 'l' ? `(long)(${x})` : `t_f2${t}(${x})`;
+      return t === 'b' ? `(${x} != 0)` : `(${scalarTypes[t]})(${x})`;
+    }
+    const type = `${vectorTypes[t]}${n}`;
+    if (t === 'b') return f === 'f' ? `({ t_f32x${n} z_ = ${x}; (z_ < 0.0f) | (z_ > 0.0f); })` : `(${x} != 0)`;
+    if (f === 'f') return `T_MAPC(t_f32x${n}, ${type}, ${n}, t_f2${t}, ${x})`;
+    const number = f === 'b' ? `(-${x})` : x;
+    return t === 'f' ? `__builtin_convertvector(${number}, ${type})` : `((${type})${number})`;
+  }
+
+  #op(e: Expr & { kind: 'op' }): string {
+    const last = e.args[e.args.length - 1];
+    const kind = kinds[last.type];
+    const args = e.args.map((a) => this.expr(a));
+    const row: Row = ops[e.op];
+    let form = row[kind];
+    if (form === undefined) throw new InternalError(`renderC: ${e.op} is not an operation on ${last.type}.`);
+    if (e.lanes > 1) {
+      const special = vectorOps[e.op];
+      if (special) return special(args, kind, e.lanes);
+      if (!form.includes('$')) return `T_MAP${args.length}(${this.#type(last.type, e.lanes)}, ${e.lanes}, ${form}, ${args.join(', ')})`;
+    } else if (kind === 'l' && (e.op === 'idiv' || e.op === 'mod')) {
+      const divisor = e.args[1];
+      if (divisor.kind === 'const' && divisor.value > 0 && this.#isNatural(e.args[0])) form = e.op === 'idiv' ? '$a / $b' : '$a % $b';
+    }
+    if (!form.includes('$')) return `${form}(${args.join(', ')})`;
+    return `(${form.replace(/\$([abc])/g, (_, letter: string) => args[letter.charCodeAt(0) - 97])})`;
+  }
+
+  expr(e: Expr): string {
+    switch (e.kind) {
+      case 'const':
+        return scalarConstant(e.type, e.value);
+      case 'var':
+        return this.#name(e.name);
+      case 'load':
+        return this.#load(e);
+      case 'op':
+        return this.#op(e);
+      case 'cast':
+        return `(${this.#convert(this.expr(e.x), e.x.type, e.type, e.lanes)})`;
+      case 'splat': {
+        const kind = kinds[e.type];
+        const x = kind === 'b' ? `-(${this.expr(e.x)})` : this.expr(e.x);
+        return `T_SPLAT${e.lanes}(${scalarTypes[kind]}, ${this.#type(e.type, e.lanes)}, ${x})`;
+      }
+      case 'fma':
+        return `(${this.expr(e.a)} * ${this.expr(e.b)} + ${this.expr(e.c)})`;
+      case 'random':
+        return `t_philox(${this.expr(e.counter)}, (unsigned)(${this.expr(e.step)}), ${e.stream >>> 0}u, (unsigned)(${this.expr(e.key0)}), (unsigned)(${this.expr(e.key1)}))`;
+      default:
+        return e satisfies never;
+    }
+  }
+}
+
+function assignedType(body: readonly Stmt[], name: string): ValueType | null {
+  for (const s of body) {
+    if (s.kind === 'assign' && s.name === name) return s.value.type;
+    const inner = s.kind === 'for' ? s.body : s.kind === 'if' ? [...s.then, ...(s.otherwise ?? [])] : [];
+    const found = assignedType(inner, name);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/**
+ * The C function of a kernel. Buffers are `restrict`: two parameters may share memory only where each element is
+ * read before the same element is written (elementwise in place).
+ * @throws InternalError when the kernel uses what the Kernel form doesn't allow.
+ */
+export function renderC(kernel: Kernel, symbol: string): string {
+  return new CRenderer(kernel, symbol).render();
+}
+
+/** Flags for `cc`: no -ffast-math, so that NaN and infinity survive. */
+export function cFlags(target: TargetInfo): string[] {
+  const machine =
+    target.lanes >= 16
+      ? ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512cd', '-mfma', '-mf16c', '-mprefer-vector-width=512']
+      : target.lanes === 8
+        ? ['-mavx2', '-mfma', '-mf16c']
+        : [];
+  return [
+    '-O2',
+    ...machine,
+    '-fPIC',
+    '-fopenmp-simd',
+    '-ffp-contract=fast',
+    '-fno-math-errno',
+    '-fno-trapping-math',
+    '-fwrapv',
+    '-fno-strict-aliasing',
+    '-w',
+  ];
+}
