@@ -219,8 +219,9 @@ function readEntry(bytes: Uint8Array, view: DataView, at: number, end: number, w
   const size = view.getUint32(at + 24, true);
   const begin = view.getUint32(at + 42, true);
   if (flags & ~UTF8_NAME) throw new FormatError(`${who} is encrypted or streamed (flags ${flags}). Expected a plain stored member.`);
-  if (method !== 0 || view.getUint32(at + 20, true) !== size)
+  if (method !== 0)
     throw new FormatError(`${who} is compressed (method ${method}). Expected a stored one. Pack it again without compression (zip -0).`);
+  if (view.getUint32(at + 20, true) !== size) throw new FormatError(`${who}: its two sizes disagree. The file is damaged.`);
   if (size === 0xffffffff || begin === 0xffffffff) throw new FormatError(`${who} is zip64, which is not read here.`);
   if (begin + 30 > end || view.getUint32(begin, true) !== LOCAL)
     throw new FormatError(`${who} has no header at byte ${begin}. The file is damaged.`);
