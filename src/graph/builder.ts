@@ -3,7 +3,7 @@
  * and the simplifications that cost nothing (x·1, reshape to the same shape). Gradient rules and tensor/ both build with it.
  */
 import type { DType, TypedArray } from '../base/dtype.js';
-import { broadcastShapes, sameShape, type Shape } from '../base/shape.js';
+import { broadcastShapes, type Shape, sameShape } from '../base/shape.js';
 import { type ScalarBuilder, type ScalarOp, scalarOps, scalarRow } from '../kernel/scalar-ops.js';
 import { type ArgOf, isOp, makeNode, type Node, type Op } from './node.js';
 import type { ConvArg, CustomRule, DotArg, PadDim, WindowArg } from './primitives/args.js';

@@ -1,12 +1,11 @@
 /** @file dot and conv: the two contractions. Their gradients are contractions again. */
 import type { DType } from '../../base/dtype.js';
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxes, type Shape, showShape, size } from '../../base/shape.js';
+import { contiguousStrides, type Shape, showShape, size } from '../../base/shape.js';
 import type { Node } from '../node.js';
 import type { ConvArg, DotArg } from './args.js';
-import { checkRank } from './movement.js';
 import type { Family } from './primitive.js';
-import { accumulated, eachIndex, multiplier, offsets, range, without } from './values.js';
+import { accumulated, checkAxes, checkRank, eachIndex, multiplier, offsets, range, without } from './values.js';
 
 function commonDtype(who: string, a: Node, b: Node): DType {
   if (a.dtype !== b.dtype)
@@ -77,14 +76,14 @@ export const contract: Family<'dot' | 'conv'> = {
   dot: {
     infer([a, b], arg) {
       const dtype = commonDtype('dot', a, b);
+      checkAxes('dot (first operand)', [...arg.batch[0], ...arg.contract[0]], a.shape);
+      checkAxes('dot (second operand)', [...arg.batch[1], ...arg.contract[1]], b.shape);
       for (const [kind, [left, right]] of Object.entries(arg) as [string, DotArg['batch']][]) {
         if (left.length !== right.length || left.some((l, i) => a.shape[l] !== b.shape[right[i]]))
           throw new ShapeError(
             `dot: ${kind} axes [${left}] of ${showShape(a.shape)} and [${right}] of ${showShape(b.shape)} do not pair. Expected equal extents, one to one.`,
           );
       }
-      normalizeAxes([...arg.batch[0], ...arg.contract[0]], a.shape.length, 'dot (first operand)');
-      normalizeAxes([...arg.batch[1], ...arg.contract[1]], b.shape.length, 'dot (second operand)');
       const shape = [
         ...arg.batch[0].map((i) => a.shape[i]),
         ...restAxes(arg, 0, a.shape.length).map((i) => a.shape[i]),

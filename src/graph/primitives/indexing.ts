@@ -1,10 +1,9 @@
 /** @file Rows that read or write at positions given by tensors. Indices outside the range are clamped. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxis, sameShape, type Shape, showShape, size } from '../../base/shape.js';
+import { contiguousStrides, type Shape, sameShape, showShape, size } from '../../base/shape.js';
 import type { Node } from '../node.js';
 import type { Family, Value } from './primitive.js';
-import { checkRank } from './movement.js';
-import { offsets } from './values.js';
+import { checkAxes, checkRank, offsets } from './values.js';
 
 type IndexingOp = 'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'dynamicSlice' | 'dynamicUpdateSlice';
 
@@ -41,7 +40,7 @@ function eachTakenAlong(x: Shape, indices: Value, axis: number, visit: (result: 
 }
 
 function checkAlong(who: string, x: Shape, indices: Shape, axis: number): void {
-  normalizeAxis(axis, x.length, who);
+  checkAxes(who, [axis], x);
   if (indices.length !== x.length || indices.some((d, i) => i !== axis && d !== x[i]))
     throw new ShapeError(
       `${who}: ${showShape(x)} and indices ${showShape(indices)} differ beside axis ${axis}. Expected equal rank and extents there.`,
@@ -68,7 +67,7 @@ function blockOffsets(x: Shape, block: Shape, starts: readonly Value[]): Int32Ar
 export const indexing: Family<IndexingOp> = {
   take: {
     infer([x, indices], { axis }) {
-      normalizeAxis(axis, x.shape.length, 'take');
+      checkAxes('take', [axis], x.shape);
       checkIndices('take', indices, x.shape[axis]);
       return { shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype };
     },
@@ -109,7 +108,7 @@ export const indexing: Family<IndexingOp> = {
   takeAlongAdd: {
     infer([dy, indices], { axis, extent }) {
       checkIndices('takeAlongAdd', indices, extent);
-      normalizeAxis(axis, dy.shape.length, 'takeAlongAdd');
+      checkAxes('takeAlongAdd', [axis], dy.shape);
       if (!sameShape(dy.shape, indices.shape))
         throw new ShapeError(
           `takeAlongAdd: one index an element is needed. Expected ${showShape(dy.shape)}, received ${showShape(indices.shape)}.`,

@@ -1,20 +1,14 @@
 /** @file The rows that move elements and compute nothing. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxes, normalizeAxis, sameShape, showShape, size } from '../../base/shape.js';
+import { contiguousStrides, sameShape, showShape, size } from '../../base/shape.js';
 import type { PadDim } from './args.js';
 import type { Family } from './primitive.js';
-import { eachIndex, offsets } from './values.js';
+import { checkAxes, checkRank, eachIndex, offsets } from './values.js';
 
 type MovementOp = 'reshape' | 'transpose' | 'broadcast' | 'slice' | 'pad' | 'concat' | 'flip';
 
 /** Extent of `n` elements after padding; may come out negative, which `pad` refuses. */
 const padded = (n: number, [low, high, interior]: PadDim): number => low + high + (n > 0 ? (n - 1) * (interior + 1) + 1 : 0);
-
-/** Every dimension has its entry, or the message says so. */
-export function checkRank(who: string, what: string, list: readonly unknown[], rank: number): void {
-  if (list.length !== rank)
-    throw new ShapeError(`${who}: ${what} does not fit the rank. Expected ${rank} entries, received ${list.length}.`);
-}
 
 export const movement: Family<MovementOp> = {
   reshape: {
@@ -31,7 +25,7 @@ export const movement: Family<MovementOp> = {
   transpose: {
     infer([x], { perm }) {
       checkRank('transpose', 'perm', perm, x.shape.length);
-      normalizeAxes(perm, x.shape.length, 'transpose');
+      checkAxes('transpose', perm, x.shape);
       return { shape: perm.map((p) => x.shape[p]), dtype: x.dtype };
     },
     interpret(out, [x], { perm }) {
@@ -147,7 +141,7 @@ export const movement: Family<MovementOp> = {
     infer(inputs, { axis }) {
       if (inputs.length === 0) throw new ShapeError('concat: nothing to join. Expected at least one tensor, received none.');
       const [first] = inputs;
-      normalizeAxis(axis, first.shape.length, 'concat');
+      checkAxes('concat', [axis], first.shape);
       for (const x of inputs) {
         if (x.dtype !== first.dtype)
           throw new DTypeError(`concat: dtypes differ. Expected equal dtypes, received ${first.dtype} and ${x.dtype}. Cast one of them.`);
@@ -184,7 +178,7 @@ export const movement: Family<MovementOp> = {
   },
   flip: {
     infer([x], { axes }) {
-      normalizeAxes(axes, x.shape.length, 'flip');
+      checkAxes('flip', axes, x.shape);
       return { shape: x.shape, dtype: x.dtype };
     },
     interpret(out, [x], { axes }) {

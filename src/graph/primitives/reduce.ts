@@ -1,16 +1,16 @@
 /** @file The rows that reduce axes away. */
 import { isFloat } from '../../base/dtype.js';
 import { ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxes, normalizeAxis, type Shape, showShape, size } from '../../base/shape.js';
+import { contiguousStrides, type Shape, showShape, size } from '../../base/shape.js';
 import type { Builder } from '../builder.js';
 import type { Node } from '../node.js';
 import type { Family, Primitive, TypeOf, Value } from './primitive.js';
-import { accumulated, highest, lowest, multiplier, offsets, without } from './values.js';
+import { accumulated, checkAxes, highest, lowest, multiplier, offsets, without } from './values.js';
 
 type ReduceOp = 'sum' | 'reduceMax' | 'reduceMin' | 'prod' | 'argmax' | 'argmin';
 
 function reducedShape(who: string, shape: Shape, axes: readonly number[]): number[] {
-  normalizeAxes(axes, shape.length, who);
+  checkAxes(who, axes, shape);
   return without(shape.length, axes).map((a) => shape[a]);
 }
 
@@ -75,7 +75,7 @@ const extreme = (op: 'reduceMax' | 'reduceMin'): Primitive<'reduceMax' | 'reduce
 /** NaN wins, as it does in NumPy. */
 const position = (op: 'argmax' | 'argmin', beats: (x: number, best: number) => boolean): Primitive<'argmax' | 'argmin'> => ({
   infer([x], { axis }): TypeOf {
-    normalizeAxis(axis, x.shape.length, op);
+    checkAxes(op, [axis], x.shape);
     refuseEmpty(op, x.shape, [axis]);
     return { shape: reducedShape(op, x.shape, [axis]), dtype: 'i32' };
   },

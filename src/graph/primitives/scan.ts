@@ -1,16 +1,16 @@
 /** @file Running sum, product and maximum along an axis. */
 import { DTypeError } from '../../base/errors.js';
-import { normalizeAxis, size } from '../../base/shape.js';
+import { size } from '../../base/shape.js';
 import type { Builder } from '../builder.js';
 import type { Node } from '../node.js';
 import type { PadDim } from './args.js';
 import type { Family, Primitive, TypeOf, Value } from './primitive.js';
-import { lowest, multiplier } from './values.js';
+import { checkAxes, lowest, multiplier } from './values.js';
 
 type ScanOp = 'cumsum' | 'cumprod' | 'cummax';
 
 function infer(who: string, x: Node, axis: number): TypeOf {
-  normalizeAxis(axis, x.shape.length, who);
+  checkAxes(who, [axis], x.shape);
   if (x.dtype === 'bool') throw new DTypeError(`${who}: undefined on bool. Expected a number dtype, received bool. Cast it to i32.`);
   return { shape: x.shape, dtype: x.dtype };
 }

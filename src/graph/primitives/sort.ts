@@ -1,11 +1,12 @@
 /** @file argsort; sort and top-k are takeAlong of its positions. */
-import { normalizeAxis, size } from '../../base/shape.js';
+import { size } from '../../base/shape.js';
 import type { Family } from './primitive.js';
+import { checkAxes } from './values.js';
 
 export const sort: Family<'argsort'> = {
   argsort: {
     infer([x], { axis }) {
-      normalizeAxis(axis, x.shape.length, 'argsort');
+      checkAxes('argsort', [axis], x.shape);
       return { shape: x.shape, dtype: 'i32' };
     },
     interpret(out, [x], { axis, descending }) {

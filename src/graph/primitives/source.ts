@@ -1,8 +1,8 @@
 /** @file The rows without inputs: placeholders, host data, Variables, constants, iota. */
 import { DTypeError, InternalError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxis, sameShape, showShape, size } from '../../base/shape.js';
+import { contiguousStrides, sameShape, showShape, size } from '../../base/shape.js';
 import type { Family, TypeOf } from './primitive.js';
-import { decodeArray, roundTo } from './values.js';
+import { checkAxes, decodeArray, roundTo } from './values.js';
 
 function declaredType(op: string, declared: TypeOf | undefined): TypeOf {
   if (!declared) throw new InternalError(`${op} is made with a declared shape and dtype, received none`);
@@ -47,7 +47,7 @@ export const source: Family<'input' | 'buffer' | 'variable' | 'constant' | 'iota
   iota: {
     infer(_, { axis }, declared) {
       const type = declaredType('iota', declared);
-      normalizeAxis(axis, type.shape.length, 'iota');
+      checkAxes('iota', [axis], type.shape);
       if (type.dtype === 'bool') throw new DTypeError('iota: bool cannot count. Expected a number dtype, received bool. Use i32.');
       return type;
     },

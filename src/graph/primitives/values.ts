@@ -1,6 +1,7 @@
 /** @file What the rows' plain meanings share: walking strided arrays, rounding to a dtype, storage ↔ numbers. */
 import { allocate, type DType, decode, encode, isFloat, type TypedArray } from '../../base/dtype.js';
-import { type Shape, size } from '../../base/shape.js';
+import { ShapeError } from '../../base/errors.js';
+import { type Shape, showShape, size } from '../../base/shape.js';
 import type { Value } from './primitive.js';
 
 /** base + Σ indexᵢ·stridesᵢ for every index of `shape`, row-major: the one loop behind most plain meanings. */
@@ -81,3 +82,18 @@ export const multiplier = (d: DType): ((a: number, b: number) => number) => (isF
 
 export const range = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
 export const without = (rank: number, axes: readonly number[]): number[] => range(rank).filter((a) => !axes.includes(a));
+
+/** Attributes are canonical: axes count from 0, each named once. Callers resolve negative ones. */
+export function checkAxes(who: string, axes: readonly number[], shape: Shape): void {
+  for (const axis of axes)
+    if (!Number.isInteger(axis) || axis < 0 || axis >= shape.length)
+      throw new ShapeError(`${who}: axis ${axis} is out of range for ${showShape(shape)}. Expected whole axes in [0, ${shape.length}).`);
+  if (new Set(axes).size !== axes.length)
+    throw new ShapeError(`${who}: axes [${axes.join(', ')}] name one axis twice. Expected distinct axes.`);
+}
+
+/** Every dimension has its entry, or the message says so. */
+export function checkRank(who: string, what: string, list: readonly unknown[], rank: number): void {
+  if (list.length !== rank)
+    throw new ShapeError(`${who}: ${what} does not fit the rank. Expected ${rank} entries, received ${list.length}.`);
+}

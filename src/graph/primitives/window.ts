@@ -1,16 +1,15 @@
 /** @file Pooling windows: maximum, its position, sum, and the pairs gather ↔ scatter and sum ↔ spread of adjoints. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, normalizeAxes, sameShape, type Shape, showShape } from '../../base/shape.js';
+import { contiguousStrides, type Shape, sameShape, showShape } from '../../base/shape.js';
 import type { Node } from '../node.js';
 import type { WindowArg } from './args.js';
-import { checkRank } from './movement.js';
 import type { Family } from './primitive.js';
-import { eachIndex, lowest } from './values.js';
+import { checkAxes, checkRank, eachIndex, lowest } from './values.js';
 
 type WindowOp = 'windowMax' | 'windowArgmax' | 'windowSum' | 'windowGather' | 'windowScatter' | 'windowSpread';
 
 function windowShape(who: string, x: Shape, { axes, size, stride, padding }: WindowArg): number[] {
-  normalizeAxes(axes, x.length, who);
+  checkAxes(who, axes, x);
   for (const [what, list] of Object.entries({ size, stride, padding })) checkRank(who, what, list, axes.length);
   const out = [...x];
   axes.forEach((axis, i) => {
