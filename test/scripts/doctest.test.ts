@@ -68,12 +68,15 @@ describe('running blocks', () => {
           module: 'NodeNext',
           moduleResolution: 'NodeNext',
           strict: true,
-          types: ['node'],
+          lib: ['ES2022'],
+          types: [],
           rootDir: 'src',
         },
       }),
       'dist/index.js': 'export const twice = (x) => 2 * x;\n',
-      'dist/index.d.ts': 'export declare const twice: (x: number) => number;\n',
+      // Instead of the large lib.dom.
+      'dist/index.d.ts':
+        'declare global { const console: { log(x: unknown): void } }\nexport declare const twice: (x: number) => number;\n',
       'dist/io/a.js': 'export const half = (x) => x / 2;\n',
       'dist/io/a.d.ts': 'export declare const half: (x: number) => number;\n',
       'src/io/a.ts': '/**\n * @example\n * console.log(half(twice(3))); // → 3\n */\nexport const half = (x: number) => x / 2;\n',

@@ -1,0 +1,110 @@
+/**
+ * @file Writing a file so that its name holds the old content or the new one and nothing between, whenever the process
+ * or the machine stops: a temporary file in the same folder, fsync, rename, fsync of the folder.
+ */
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { ConfigError, TenonError } from '../base/errors.js';
+
+/**
+ * Replaces or makes the file `path` with `content` (pieces are written one after another). When it fails, the old file is
+ * as it was and the temporary is gone. What processes that were killed left beside `path` is removed.
+ * @throws ConfigError when the folder is missing or may not be written to, or `path` is a folder; TenonError when the disk is full
+ * or fails. `cause` is the system's error.
+ */
+export async function writeFileAtomically(path: string, content: Uint8Array | readonly Uint8Array[]): Promise<void> {
+  const chunks = content instanceof Uint8Array ? [content] : content;
+  // Through a link, so that the link stays one.
+  const target = await realpath(path).catch(() => path);
+  const folder = dirname(target);
+  const prefix = `.${basename(target)}.${hostname()}-`;
+  const temporary = join(folder, `${prefix}${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
+  try {
+    const mode = await stat(target).then(
+      (s) => s.mode & 0o777,
+      () => undefined,
+    );
+    await withFile(temporary, 'wx', async (file) => {
+      if (mode !== undefined) await file.chmod(mode);
+      for (const chunk of chunks) await file.writeFile(chunk);
+      await file.sync();
+    });
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw explain(path, error);
+  }
+  await syncFolder(folder);
+  await removeLeftovers(folder, prefix);
+}
+
+async function withFile(path: string, flags: string, body: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, 0o666);
+  try {
+    await body(file);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes the rename itself durable. Some systems cannot open or sync a folder; the file is whole there all the same. */
+async function syncFolder(folder: string): Promise<void> {
+  await withFile(folder, 'r', (file) => file.sync()).catch(() => undefined);
+}
+
+/** Removes temporaries of this file whose process on this machine is gone. */
+async function removeLeftovers(folder: string, prefix: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    const pid = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
+    if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}
+
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '');
+
+/** The system's error in words that say what to do. */
+function explain(path: string, error: unknown): TenonError {
+  const folder = dirname(path);
+  const cause = { cause: error };
+  switch (codeOf(error)) {
+    case 'ENOENT':
+      return new ConfigError(`write ${path}: there is no folder ${folder}. Make it, or choose another place.`, cause);
+    case 'ENOTDIR':
+      return new ConfigError(`write ${path}: ${folder} is a file, not a folder. Choose another place.`, cause);
+    case 'EISDIR':
+      return new ConfigError(`write ${path}: this is a folder. Expected the name of a file.`, cause);
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new ConfigError(
+        `write ${path}: the folder ${folder} may not be written to. Change its permissions, or choose another place.`,
+        cause,
+      );
+    case 'ENAMETOOLONG':
+      return new ConfigError(`write ${path}: the name is too long. Choose a shorter one.`, cause);
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case 'EFBIG':
+      return new TenonError(
+        `write ${path}: there is no room left (${codeOf(error)}). Nothing was changed: an older file of this name is as it was. Free some space and try again.`,
+        cause,
+      );
+    default:
+      return new TenonError(
+        `write ${path}: the system refused (${error instanceof Error ? error.message : String(error)}). An older file of this name is as it was.`,
+        cause,
+      );
+  }
+}
