@@ -1,0 +1,156 @@
+/**
+ * @file compileGraph: graph → Program. The passes, in order: simplify (one node a value, constants folded), fuse (which
+ * nodes share loops), lower (loops become Kernels), then order and memory (in-place updates, one arena).
+ */
+import { InternalError } from '../base/errors.js';
+import { log } from '../base/log.js';
+import { size } from '../base/shape.js';
+import { isOp, type Node, topological } from '../graph/node.js';
+import type { Variable } from '../graph/variable.js';
+import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
+import type { TargetInfo } from '../kernel/target.js';
+import { fuse, isSource } from './fuse.js';
+import { copyKernel, type LoweredCall, lowerGroup, temporary } from './lower.js';
+import { byteLength, orderBy, planArena } from './memory.js';
+import { simplify } from './simplify.js';
+
+/** What the caller puts into an external slot of the Program. */
+export type Slot =
+  | { readonly kind: 'input'; readonly index: number }
+  | { readonly kind: 'buffer'; readonly node: Node<'buffer'> }
+  | { readonly kind: 'variable'; readonly variable: Variable }
+  | { readonly kind: 'output'; readonly index: number };
+
+export interface CompiledGraph {
+  readonly program: Program;
+  /** Meaning of each external slot, in order. */
+  readonly slots: readonly Slot[];
+}
+
+export interface GraphToCompile {
+  readonly outputs: readonly Node[];
+  /** New values of Variables, written in place when the Program runs; reads in the graph see the old ones. */
+  readonly writes: readonly { readonly variable: Variable; readonly value: Node }[];
+}
+
+/** A Variable's old value that a call overwrites: everyone else who reads it comes first. */
+interface Overwrite {
+  readonly old: Node | undefined;
+  writer: number;
+}
+
+const readsOf = (c: LoweredCall, n: Node): boolean => c.nodes.some((m, b) => m === n && c.kernel.buffers[b].access === 'read');
+
+/** Calls in an order that respects data flow and overwrites; null when there is none. */
+function orderCalls(calls: readonly LoweredCall[], overwrites: readonly Overwrite[]): number[] | null {
+  const writer = new Map<Node, number>();
+  for (const [i, c] of calls.entries()) for (const [b, p] of c.kernel.buffers.entries()) if (p.access !== 'read') writer.set(c.nodes[b], i);
+  const before = calls.map((c, i) => {
+    const set = new Set<number>();
+    for (const n of c.nodes) {
+      const w = writer.get(n);
+      if (w !== undefined && w !== i) set.add(w);
+    }
+    return set;
+  });
+  for (const { old, writer: w } of overwrites)
+    if (old) for (const [i, c] of calls.entries()) if (i !== w && readsOf(c, old)) before[w].add(i);
+  return orderBy(calls.length, before);
+}
+
+export function compileGraph(graph: GraphToCompile, target: TargetInfo): CompiledGraph {
+  const roots = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
+  const outputs = roots.slice(0, graph.outputs.length);
+  const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
+  const fusion = fuse(roots.filter((r) => !isSource(r)));
+  const calls: LoweredCall[] = fusion.groups.flatMap((g) => lowerGroup(g, target));
+
+  // ---- a place for every value
+  const slots: Slot[] = [];
+  const buffers: BufferPlan[] = [];
+  const place = new Map<Node, number>();
+  const external = (slot: Slot, node: Node): number => {
+    slots.push(slot);
+    buffers.push({ dtype: node.dtype, size: size(node.shape), place: { kind: 'external', slot: slots.length - 1 } });
+    return buffers.length - 1;
+  };
+
+  const variablePlace = new Map<number, number>();
+  const variableNode = new Map<number, Node>();
+  for (const n of topological(roots)) {
+    if (isOp(n, 'input')) place.set(n, external({ kind: 'input', index: n.arg.index }, n));
+    else if (isOp(n, 'buffer')) place.set(n, external({ kind: 'buffer', node: n }, n));
+    else if (isOp(n, 'variable')) {
+      const v = n.arg.variable;
+      place.set(n, variablePlace.get(v.id) ?? external({ kind: 'variable', variable: v }, n));
+      variablePlace.set(v.id, place.get(n) as number);
+      variableNode.set(v.id, n);
+    }
+  }
+  // ---- results: written straight to their place where possible, copied where a value has two places or comes from outside
+  const addCopy = (from: Node, index: number): number => {
+    const to = temporary(from.dtype, from.shape, 'copy');
+    place.set(to, index);
+    calls.push(copyKernel(from, to, target));
+    return calls.length - 1;
+  };
+  for (const [i, value] of outputs.entries()) {
+    const index = external({ kind: 'output', index: i }, value);
+    if (isSource(value) || place.has(value)) addCopy(value, index);
+    else place.set(value, index);
+  }
+  const overwrites: Overwrite[] = [];
+  for (const { variable, value } of writes) {
+    const home = variablePlace.get(variable.id) ?? external({ kind: 'variable', variable }, value);
+    variablePlace.set(variable.id, home);
+    const old = variableNode.get(variable.id);
+    if (value === old) continue;
+    const w = calls.findIndex((c) => c.nodes.some((n, b) => n === value && c.kernel.buffers[b].access !== 'read'));
+    const mayDirect = !isSource(value) && !place.has(value) && (!old || !readsOf(calls[w], old) || calls[w].inPlace.has(old));
+    if (mayDirect && orderCalls(calls, [...overwrites, { old, writer: w }])) {
+      place.set(value, home);
+      overwrites.push({ old, writer: w });
+      continue;
+    }
+    const copy = { old, writer: addCopy(value, home) };
+    if (!orderCalls(calls, [...overwrites, copy])) {
+      // A circle (two Variables that swap): through a buffer of its own.
+      calls.pop();
+      const hold = temporary(value.dtype, value.shape, 'hold');
+      calls.push(copyKernel(value, hold, target));
+      copy.writer = addCopy(hold, home);
+    }
+    overwrites.push(copy);
+  }
+  const order = orderCalls(calls, overwrites);
+  if (!order) throw new InternalError('compileGraph: kernels depend on each other in a circle');
+  const sorted = order.map((i) => calls[i]);
+
+  // ---- the arena
+  const lives = new Map<Node, { from: number; to: number }>();
+  for (const [i, c] of sorted.entries())
+    for (const n of c.nodes) {
+      if (place.has(n)) continue;
+      const life = lives.get(n);
+      lives.set(n, { from: life?.from ?? i, to: i });
+    }
+  const nodes = [...lives.keys()];
+  const arena = planArena(
+    nodes.map((n) => ({ bytes: byteLength(n.dtype, size(n.shape)), ...(lives.get(n) as { from: number; to: number }) })),
+  );
+  for (const [i, n] of nodes.entries()) {
+    place.set(n, buffers.length);
+    buffers.push({ dtype: n.dtype, size: size(n.shape), place: { kind: 'arena', offset: arena.offsets[i] } });
+  }
+
+  const programCalls: KernelCall[] = sorted
+    .filter((c) => c.kernel.grid.extent > 0)
+    .map((c) => ({ kernel: c.kernel, buffers: c.nodes.map((n) => place.get(n) as number) }));
+  const program: Program = { calls: programCalls, buffers, arenaBytes: arena.bytes, externals: slots.length };
+  if (log.enabled('schedule'))
+    log.debug(
+      'schedule',
+      `${programCalls.length} kernels, arena ${arena.bytes} bytes\n${programCalls.map((c, i) => `  ${i} ${c.kernel.label} ×${c.kernel.grid.extent} (${c.buffers.join(' ')})`).join('\n')}`,
+    );
+  return { program, slots };
+}

@@ -1,0 +1,258 @@
+/**
+ * @file fuse: decides which nodes get a buffer and which are computed inside another node's loops. A Group becomes one
+ * kernel (or a few): it iterates over one shape, may hold one anchor (a reduction, contraction, scan …) whose finished
+ * elements feed the elementwise nodes around it, and stores one or more results.
+ */
+import { type Shape, sameShape, size } from '../base/shape.js';
+import { isOp, type Node, type Op, topological } from '../graph/node.js';
+import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
+import { viewBase } from './views.js';
+
+export interface Group {
+  readonly id: number;
+  readonly shape: Shape;
+  anchor: Node | null;
+  /** Everything computed in this kernel, the anchor and what is recomputed included. */
+  readonly members: Set<Node>;
+  /** Members whose value is written to a buffer. */
+  readonly stores: Set<Node>;
+  /** Members that every user in the group reads at the element being computed. */
+  readonly aligned: Set<Node>;
+}
+
+/** Nodes whose value comes from outside the kernels. */
+export const isSource = (n: Node): boolean => n.op === 'input' || n.op === 'buffer' || n.op === 'variable';
+/** Nodes that cost nothing to repeat anywhere. */
+const isFree = (n: Node): boolean => n.op === 'constant' || n.op === 'iota';
+
+const scalarCost: Partial<Record<ScalarOp, number>> = {
+  div: 3,
+  idiv: 3,
+  mod: 3,
+  sqrt: 3,
+  rsqrt: 4,
+  exp: 8,
+  expm1: 12,
+  log: 8,
+  log1p: 12,
+  sin: 10,
+  cos: 10,
+  tanh: 10,
+  sigmoid: 10,
+  erf: 12,
+  pow: 20,
+  atan2: 20,
+};
+
+/** Windows up to this many taps are written out inline; larger ones are loops. */
+export const inlineWindow = 16;
+const windowTaps = (sizes: readonly number[]) => sizes.reduce((a, b) => a * b, 1);
+
+const anchorOps = new Set<Op>([
+  'sum',
+  'reduceMax',
+  'reduceMin',
+  'prod',
+  'argmax',
+  'argmin',
+  'dot',
+  'conv',
+  'takeAdd',
+  'takeAlongAdd',
+  'cumsum',
+  'cumprod',
+  'cummax',
+  'argsort',
+]);
+
+/** Anchors need loops of their own; everything else is a formula of its inputs' elements. */
+export function isAnchor(n: Node): boolean {
+  if (isOp(n, 'windowMax') || isOp(n, 'windowSum') || isOp(n, 'windowArgmax')) return windowTaps(n.arg.size) > inlineWindow;
+  return anchorOps.has(n.op);
+}
+/** Anchors whose kernel writes its result itself, so that nothing can follow in the same loops. */
+const isClosed = (n: Node): boolean => n.op === 'argsort' || n.op === 'takeAdd' || n.op === 'takeAlongAdd';
+
+/** Work of one element of a node computed inline. */
+function elementCost(n: Node): number {
+  if (isScalarOp(n.op)) return scalarCost[n.op] ?? 1;
+  if (isOp(n, 'windowMax') || isOp(n, 'windowSum') || isOp(n, 'windowArgmax') || isOp(n, 'windowScatter') || isOp(n, 'windowSpread'))
+    return 2 * windowTaps(n.arg.size);
+  switch (n.op) {
+    case 'randomBits':
+      return 40;
+    case 'concat':
+      return n.inputs.length;
+    case 'take':
+    case 'takeAlong':
+    case 'windowGather':
+    case 'dynamicSlice':
+    case 'dynamicUpdateSlice':
+      return 2;
+    default:
+      return 0;
+  }
+}
+
+const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
+
+/** Input elements read for each element of an anchor or inline window: how often the input's formula would run. */
+function evaluations(user: Node, input: Node, userCount: number): number {
+  if (isOp(user, 'windowMax') || isOp(user, 'windowSum') || isOp(user, 'windowArgmax')) return userCount * windowTaps(user.arg.size);
+  return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
+}
+
+export interface Fusion {
+  /** In an order in which no group comes before one it reads from. */
+  readonly groups: readonly Group[];
+  /** The group that stores a node. */
+  readonly storedBy: ReadonlyMap<Node, Group>;
+}
+
+/** Groups the (simplified) graph below `roots`. Every root that is not a source gets a store. */
+export function fuse(roots: readonly Node[]): Fusion {
+  const order = topological(roots);
+  const users = new Map<Node, Node[]>();
+  for (const n of order) for (const i of n.inputs) users.get(i)?.push(n) ?? users.set(i, [n]);
+  const rootSet = new Set(roots);
+
+  // Work to recompute a node from buffers, ∞ behind an anchor.
+  const depth = new Map<Node, number>();
+  for (const n of order) {
+    const below = Math.max(0, ...n.inputs.map((i) => depth.get(i) ?? 0));
+    depth.set(n, isSource(n) || isFree(n) ? 0 : isAnchor(n) ? Number.POSITIVE_INFINITY : below + elementCost(n));
+  }
+
+  const groups: Group[] = [];
+  const groupsOf = new Map<Node, Set<Group>>();
+  const storedBy = new Map<Node, Group>();
+  const forced = new Set<Node>();
+  /** How many elements of a member the group computes. */
+  const counts = new Map<Group, Map<Node, number>>();
+
+  const join = (g: Group, n: Node, count: number, aligned: boolean) => {
+    g.members.add(n);
+    if (aligned) g.aligned.add(n);
+    counts.get(g)?.set(n, count);
+    const set = groupsOf.get(n) ?? new Set();
+    set.add(g);
+    groupsOf.set(n, set);
+  };
+  const store = (g: Group, n: Node) => {
+    g.stores.add(n);
+    storedBy.set(n, g);
+  };
+  const newGroup = (n: Node): Group => {
+    const g: Group = {
+      id: groups.length,
+      shape: n.shape,
+      anchor: isAnchor(n) ? n : null,
+      members: new Set(),
+      stores: new Set(),
+      aligned: new Set(),
+    };
+    groups.push(g);
+    counts.set(g, new Map());
+    join(g, n, size(n.shape), true);
+    store(g, n);
+    return g;
+  };
+
+  /** Groups whose stores `g` reads, found through members' inputs that are not members. */
+  const reads = (g: Group): Set<Group> => {
+    const out = new Set<Group>();
+    for (const m of g.members)
+      for (const i of m.inputs) {
+        const p = storedBy.get(i);
+        if (p && p !== g && !g.members.has(i)) out.add(p);
+      }
+    return out;
+  };
+  const dependsOn = (g: Group, targets: ReadonlySet<Group>): boolean => {
+    const seen = new Set<Group>([g]);
+    const stack = [g];
+    for (let x = stack.pop(); x; x = stack.pop())
+      for (const p of reads(x)) {
+        if (targets.has(p)) return true;
+        if (!seen.has(p)) {
+          seen.add(p);
+          stack.push(p);
+        }
+      }
+    return false;
+  };
+
+  for (let k = order.length - 1; k >= 0; k--) {
+    const n = order[k];
+    const candidates = new Set<Group>();
+    for (const u of users.get(n) ?? []) for (const g of groupsOf.get(u) ?? []) candidates.add(g);
+    if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, forced);
+    if (isOp(n, 'argsort') && !isSource(n.inputs[0])) forced.add(n.inputs[0]);
+    if (isSource(n)) continue;
+    if (isFree(n)) {
+      if (rootSet.has(n) || forced.has(n)) newGroup(n);
+      for (const g of candidates) join(g, n, 0, false);
+      continue;
+    }
+
+    const usersIn = (g: Group) => (users.get(n) ?? []).filter((u) => g.members.has(u));
+    const alignedIn = (g: Group) => sameShape(g.shape, n.shape) && usersIn(g).every((u) => isElementwise(u) && g.aligned.has(u));
+    const countIn = (g: Group) => Math.max(...usersIn(g).map((u) => evaluations(u, n, counts.get(g)?.get(u) ?? size(g.shape))));
+    const needsStore = rootSet.has(n) || forced.has(n);
+    const host = (allowAnchor: boolean): Group | undefined => {
+      for (const g of candidates) {
+        if (!alignedIn(g) || (g.anchor !== null && !allowAnchor) || g.members.size > 400) continue;
+        const others = new Set([...candidates].filter((h) => h !== g));
+        if (others.size === 0 || !dependsOn(g, others)) return g;
+      }
+      return undefined;
+    };
+
+    if (isAnchor(n)) {
+      const g = isClosed(n) ? undefined : host(false);
+      if (g) {
+        g.anchor = n;
+        join(g, n, size(n.shape), true);
+        if (needsStore || candidates.size > 1) store(g, n);
+      } else newGroup(n);
+      continue;
+    }
+
+    const movement = !isElementwise(n);
+    const small = size(n.shape);
+    const repeats = (g: Group) => countIn(g) > 1.5 * small && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
+    const cheap = (depth.get(n) ?? 0) <= 2 || (movement && elementCost(n) === 0);
+    const only = candidates.size === 1 ? [...candidates][0] : undefined;
+    if (!needsStore && only && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
+    else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
+      for (const g of candidates) join(g, n, countIn(g), alignedIn(g));
+    else {
+      const g = movement ? undefined : host(true);
+      if (g) {
+        join(g, n, size(n.shape), true);
+        store(g, n);
+      } else newGroup(n);
+    }
+  }
+
+  return { groups: sortGroups(groups, reads), storedBy };
+}
+
+/** The buffer behind a contraction's operand: movements that keep an affine address are free, the rest is made real. */
+function forceOperand(operand: Node, forced: Set<Node>): void {
+  const base = viewBase(operand);
+  if (!isSource(base)) forced.add(base);
+}
+
+function sortGroups(groups: readonly Group[], reads: (g: Group) => Set<Group>): Group[] {
+  const out: Group[] = [];
+  const done = new Set<Group>();
+  const visit = (g: Group) => {
+    if (done.has(g)) return;
+    done.add(g);
+    for (const p of reads(g)) visit(p);
+    out.push(g);
+  };
+  for (let i = groups.length - 1; i >= 0; i--) visit(groups[i]);
+  return out;
+}

@@ -1,0 +1,586 @@
+/**
+ * @file lower: a Group becomes kernels. One case per family: elementwise, reduction, scan, sort, scatter, contraction.
+ * Buffers are named by the Node whose value they hold; compile.ts gives them places.
+ */
+import { InternalError } from '../base/errors.js';
+import { type Shape, sameShape, size } from '../base/shape.js';
+import { isOp, makeNode, type Node } from '../graph/node.js';
+import {
+  cast,
+  constant,
+  type Expr,
+  iadd,
+  imul,
+  index,
+  type Kernel,
+  load,
+  loop,
+  op,
+  type ReduceOp,
+  type Stmt,
+  variable,
+} from '../kernel/kernel.js';
+import type { TargetInfo } from '../kernel/target.js';
+import { lowerContraction } from './contraction.js';
+import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
+import type { Group } from './fuse.js';
+import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
+import { Ix } from './symbolic.js';
+import { flatten } from './views.js';
+
+/** A kernel with the node behind each of its buffers. */
+export interface LoweredCall {
+  readonly kernel: Kernel;
+  readonly nodes: readonly Node[];
+  /** Nodes that are read only at the element being stored, so that the store may overwrite them. */
+  readonly inPlace: ReadonlySet<Node>;
+}
+
+/** A buffer that no node of the graph stands for (partial results). */
+export const temporary = (dtype: Node['dtype'], shape: Shape, name = 'partial'): Node =>
+  makeNode('input', [], { index: -1, name }, dtype, shape);
+
+export function lowerGroup(g: Group, target: TargetInfo): LoweredCall[] {
+  const anchor = g.anchor;
+  if (!anchor) return [elementwise(g, target)];
+  if (isOp(anchor, 'dot') || isOp(anchor, 'conv')) return lowerContraction(g, anchor, target);
+  if (isOp(anchor, 'argmax') || isOp(anchor, 'argmin')) return [argReduction(g, anchor, target)];
+  if (isOp(anchor, 'windowArgmax')) return [argReduction(g, anchor, target)];
+  if (isOp(anchor, 'cumsum') || isOp(anchor, 'cumprod') || isOp(anchor, 'cummax')) return [scan(g, anchor, target)];
+  if (isOp(anchor, 'argsort')) return [sort(g, anchor)];
+  if (isOp(anchor, 'takeAdd')) return [scatterRows(g, anchor, target)];
+  if (isOp(anchor, 'takeAlongAdd')) return [scatterAlong(g, anchor)];
+  return lowerReduction(g, reductionOf(anchor), target);
+}
+
+// ---- shared pieces
+
+/** Label of a kernel: its ops in order, repeated ones counted. */
+export function labelOf(g: Group): string {
+  const names: string[] = [];
+  for (const n of [...g.members].sort((a, b) => a.id - b.id))
+    if (n.op !== 'constant' && n.op !== 'broadcast' && n.op !== 'reshape') names.push(n.op);
+  return names.length > 6 ? `${names.slice(0, 5).join('+')}+${names.length - 5} more` : names.join('+') || [...g.stores][0].op;
+}
+
+export const bytesOf = (buffers: Buffers): number => buffers.nodes.reduce((n, b) => n + 4 * size(b.shape), 0);
+
+/** Emits every store of the group at `idx`; returns the emitter, whose body holds the statements. */
+export function emitStores(g: Group, buffers: Buffers, idx: readonly Ix[], given: ReadonlyMap<Node, Expr> = new Map()): Emitter {
+  const e = new Emitter(buffers, g.members, given);
+  for (const n of g.stores) e.store(n, idx);
+  return e;
+}
+
+/** Nodes of the stored shape that are read at the stored element and nowhere else. */
+export function inPlaceNodes(shape: Shape, outer: Emitter, idx: readonly Ix[], inner: readonly Emitter[] = []): Set<Node> {
+  const here = flatten(idx, shape).key;
+  const isHere = (r: { node: Node; at: Ix }) => sameShape(r.node.shape, shape) && r.at.key === here;
+  const ok = new Set(outer.reads.filter(isHere).map((r) => r.node));
+  for (const r of outer.reads) if (!isHere(r)) ok.delete(r.node);
+  for (const e of inner) for (const r of e.reads) ok.delete(r.node);
+  return ok;
+}
+
+function countOps(stmts: readonly Stmt[]): number {
+  let n = 0;
+  for (const s of stmts) n += s.kind === 'if' ? countOps(s.then) + 1 : s.kind === 'for' ? countOps(s.body) : 1;
+  return n;
+}
+
+// ---- elementwise
+
+function elementwise(g: Group, target: TargetInfo): LoweredCall {
+  const probe = emitStores(g, new Buffers(), plainLoops(g.shape, 'i').idx);
+  const loops = mergeLoops(g.shape, 'i', probe.touched);
+  const buffers = new Buffers();
+  const e = emitStores(g, buffers, loops.idx);
+  const cost = countOps(e.body);
+  const n = nest(loops.axes, target, cost);
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: n.grid,
+      body: n.wrap(e.body),
+      flops: cost * size(g.shape),
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: inPlaceNodes(g.shape, e, loops.idx),
+  };
+}
+
+/** Copies a buffer as it is. */
+export function copyKernel(from: Node, to: Node, target: TargetInfo): LoweredCall {
+  const n = nest([{ name: 'i', extent: size(from.shape) }], target, 1);
+  const body: Stmt[] = [{ kind: 'store', buffer: 'b1', index: variable('i'), value: load('b0', from.dtype, variable('i')) }];
+  return {
+    kernel: {
+      label: 'copy',
+      buffers: [
+        { name: 'b0', dtype: from.dtype, access: 'read' },
+        { name: 'b1', dtype: to.dtype, access: 'write' },
+      ],
+      grid: n.grid,
+      body: n.wrap(body),
+      flops: size(from.shape),
+      bytes: 8 * size(from.shape),
+    },
+    nodes: [from, to],
+    inPlace: new Set(),
+  };
+}
+
+// ---- reductions
+
+/** out[o] = op over r of element(o, r). */
+export interface Reduction {
+  readonly out: Node;
+  readonly reduced: Shape;
+  readonly op: ReduceOp;
+  readonly initial: number;
+  element(e: Emitter, o: readonly Ix[], r: readonly Ix[]): Expr;
+}
+
+function reductionOf(n: Node): Reduction {
+  const x = n.inputs[0];
+  if (isOp(n, 'sum') || isOp(n, 'prod') || isOp(n, 'reduceMax') || isOp(n, 'reduceMin')) {
+    const { axes } = n.arg;
+    const ops = { sum: 'add', prod: 'mul', reduceMax: 'max', reduceMin: 'min' } as const;
+    const initial = { sum: 0, prod: 1, reduceMax: lowest(n.dtype), reduceMin: highest(n.dtype) };
+    return {
+      out: n,
+      reduced: axes.map((a) => x.shape[a]),
+      op: ops[n.op],
+      initial: initial[n.op],
+      element: (e, o, r) => cast(arithmetic(n.dtype), e.emit(x, weave(x.shape.length, axes, o, r))),
+    };
+  }
+  if (isOp(n, 'windowMax') || isOp(n, 'windowSum')) {
+    const max = isOp(n, 'windowMax');
+    const initial = max ? lowest(n.dtype) : 0;
+    return {
+      out: n,
+      reduced: n.arg.size,
+      op: max ? 'max' : 'add',
+      initial,
+      element: (e, o, r) => e.emitInside(x, windowAt(n.arg, o, r), initial),
+    };
+  }
+  throw new InternalError(`lower: ${n.op} is not a reduction`);
+}
+
+const highest = (dtype: Node['dtype']): number =>
+  dtype === 'i32'
+    ? 2 ** 31 - 1
+    : dtype === 'u32'
+      ? 2 ** 32 - 1
+      : dtype === 'i8'
+        ? 127
+        : dtype === 'u8'
+          ? 255
+          : dtype === 'bool'
+            ? 1
+            : Number.POSITIVE_INFINITY;
+
+/** Index of the input from the kept (`o`) and reduced (`r`) indices. */
+function weave(rank: number, axes: readonly number[], o: readonly Ix[], r: readonly Ix[]): Ix[] {
+  const out: Ix[] = [];
+  let k = 0;
+  for (let i = 0; i < rank; i++) {
+    const a = axes.indexOf(i);
+    out.push(a >= 0 ? r[a] : o[k++]);
+  }
+  return out;
+}
+
+/** How often an index steps by one in the named loop: what vectorizes. */
+const unitSteps = (touched: readonly Ix[], name: string | undefined) =>
+  name === undefined ? 0 : touched.filter((ix) => Math.abs(ix.factorOf(name)) === 1).length;
+
+/**
+ * Either each output is summed on its own with a vectorized innermost loop, or a block of neighbouring outputs is
+ * summed together, whichever reads memory in order. Long reductions into few outputs are cut into parts, summed in a
+ * fixed order by a second kernel.
+ */
+export function lowerReduction(g: Group, r: Reduction, target: TargetInfo): LoweredCall[] {
+  const type = arithmetic(r.out.dtype);
+  const probe = new Emitter(new Buffers(), g.members);
+  r.element(probe, plainLoops(g.shape, 'o').idx, plainLoops(r.reduced, 'r').idx);
+  const epilogueProbe = emitStores(g, new Buffers(), plainLoops(g.shape, 'o').idx, new Map([[r.out, constant(type, 0)]]));
+  const outer = mergeLoops(g.shape, 'o', [...probe.touched, ...epilogueProbe.touched]);
+  const inner = mergeLoops(r.reduced, 'r', probe.touched);
+
+  const lastOut = outer.axes[outer.axes.length - 1];
+  const again = new Emitter(new Buffers(), g.members);
+  r.element(again, outer.idx, inner.idx);
+  const block =
+    lastOut !== undefined &&
+    lastOut.extent >= 4 &&
+    unitSteps(again.touched, lastOut.name) > unitSteps(again.touched, inner.axes[inner.axes.length - 1]?.name);
+
+  const outputs = size(g.shape);
+  const reduced = size(r.reduced);
+  const cost = countOps(again.body) + 1;
+  const first = inner.axes[0];
+  const blockSize = block ? Math.min(lastOut.extent, 256) : 1;
+  const items = block ? Math.ceil(outputs / blockSize) : outputs;
+  const parts =
+    items < 4 * target.threads && outputs * reduced * cost >= 65536 && first && first.extent >= 8 ? Math.min(16, first.extent) : 1;
+
+  if (parts > 1) {
+    const partial = temporary(type, [parts, ...g.shape]);
+    const stage1 = reduceKernel({ ...g, stores: new Set([partial]), members: new Set(g.members) }, r, target, {
+      outer,
+      inner,
+      block,
+      parts,
+      partial,
+      cost,
+    });
+    const stage2: Reduction = {
+      out: r.out,
+      reduced: [parts],
+      op: r.op,
+      initial: r.initial,
+      element: (e, o, k) => e.emit(partial, [k[0], ...o]),
+    };
+    return [stage1, ...lowerReduction(g, stage2, target)];
+  }
+  return [reduceKernel(g, r, target, { outer, inner, block, parts, partial: null, cost })];
+}
+
+interface ReducePlan {
+  readonly outer: { axes: readonly Axis[]; idx: readonly Ix[] };
+  readonly inner: { axes: readonly Axis[]; idx: readonly Ix[] };
+  readonly block: boolean;
+  readonly parts: number;
+  readonly partial: Node | null;
+  readonly cost: number;
+}
+
+function reduceKernel(g: Group, r: Reduction, target: TargetInfo, plan: ReducePlan): LoweredCall {
+  const { outer, inner, block, parts, partial } = plan;
+  const type = arithmetic(r.out.dtype);
+  const buffers = new Buffers();
+  const body = new Emitter(buffers, g.members);
+  const element = r.element(body, outer.idx, inner.idx);
+  let inPlace = new Set<Node>();
+
+  const finish = (acc: Expr): Stmt[] => {
+    if (partial) {
+      const at = flatten([Ix.variable('part', parts), ...outer.idx], [parts, ...r.out.shape]);
+      return [{ kind: 'store', buffer: buffers.name(partial, 'write'), index: at.toExpr(), value: acc }];
+    }
+    const e = emitStores(g, buffers, outer.idx, new Map([[r.out, acc]]));
+    inPlace = inPlaceNodes(g.shape, e, outer.idx, [body]);
+    return e.body;
+  };
+
+  /** The reduction's loops around `stmts`, the outermost cut to this item's part. */
+  const around = (stmts: readonly Stmt[], innermost: 'simd' | 'serial', reduce?: { name: string; op: ReduceOp }[]): Stmt[] => {
+    let out: Stmt[] = [...stmts];
+    for (let i = inner.axes.length - 1; i >= 0; i--) {
+      const { name, extent } = inner.axes[i];
+      let from: Expr = index(0);
+      let to: Expr = index(extent);
+      if (i === 0 && parts > 1) {
+        const chunk = Math.ceil(extent / parts);
+        from = imul(variable('part'), chunk);
+        to = op('min', 'index', iadd(from, chunk), index(extent));
+      }
+      const last = i === inner.axes.length - 1;
+      out = [loop(name, from, to, out, last ? { mode: innermost, ...(reduce ? { reduce } : {}) } : {})];
+    }
+    return out;
+  };
+
+  const flops = plan.cost * size(r.out.shape) * size(r.reduced);
+  const done = (extent: number, stmts: Stmt[]): LoweredCall => ({
+    kernel: { label: labelOf(g), buffers: buffers.params, grid: { name: 'item', extent }, body: stmts, flops, bytes: bytesOf(buffers) },
+    nodes: buffers.nodes,
+    inPlace,
+  });
+  const item = variable('item');
+  const partAxis = { name: 'part', extent: parts };
+
+  if (!block) {
+    const acc = variable('acc', type);
+    const step: Stmt[] = [...body.body, { kind: 'assign', name: 'acc', value: op(r.op, type, acc, element) }];
+    const one: Stmt[] = [
+      { kind: 'mut', name: 'acc', value: constant(type, r.initial) },
+      ...around(step, 'simd', [{ name: 'acc', op: r.op }]),
+    ];
+    const stmts = [...one, ...finish(acc)];
+    if (parts > 1) return done(parts * size(g.shape), [...unpack(item, [partAxis, ...outer.axes]), ...stmts]);
+    const n = nest(outer.axes, target, plan.cost * size(r.reduced), { innermost: 'serial' });
+    return done(n.grid.extent, n.wrap(stmts));
+  }
+
+  const last = outer.axes[outer.axes.length - 1];
+  const leading = outer.axes.slice(0, -1);
+  // Enough blocks for the threads, not so small that a vector is half empty.
+  const others = leading.reduce((n, a) => n * a.extent, parts);
+  const wide = Math.min(last.extent, 256);
+  const width =
+    others >= 2 * target.threads
+      ? wide
+      : Math.min(wide, Math.max(64, Math.ceil(last.extent / Math.ceil((2 * target.threads) / others) / 16) * 16));
+  const blocks = Math.ceil(last.extent / width);
+  const base = blocks > 1 ? imul(variable('block'), width) : index(0);
+  const length = last.extent % width === 0 ? index(width) : op('min', 'index', index(width), op('sub', 'index', index(last.extent), base));
+  const each = (stmts: readonly Stmt[]): Stmt =>
+    loop('j', 0, variable('length'), [{ kind: 'let', name: last.name, value: iadd(base, variable('j')) }, ...stmts], { mode: 'simd' });
+  const slot = load('sums', type, variable('j'));
+  const stmts: Stmt[] = [
+    ...unpack(item, [partAxis, ...leading, { name: 'block', extent: blocks }]),
+    { kind: 'let', name: 'length', value: length },
+    { kind: 'local', name: 'sums', type, size: width },
+    loop('j', 0, variable('length'), [{ kind: 'store', buffer: 'sums', index: variable('j'), value: constant(type, r.initial) }], {
+      mode: 'simd',
+    }),
+    ...around(
+      [each([...body.body, { kind: 'store', buffer: 'sums', index: variable('j'), value: op(r.op, type, slot, element) }])],
+      'serial',
+    ),
+    each(finish(slot)),
+  ];
+  return done(others * blocks, stmts);
+}
+
+/** argmax, argmin, and windowArgmax over windows too large to write out. */
+function argReduction(g: Group, n: Node<'argmax'> | Node<'argmin'> | Node<'windowArgmax'>, target: TargetInfo): LoweredCall {
+  const x = n.inputs[0];
+  const type = arithmetic(x.dtype);
+  const min = isOp(n, 'argmin');
+  const window = isOp(n, 'windowArgmax') ? n.arg : null;
+  const extent = window ? window.size.reduce((a, b) => a * b, 1) : x.shape[(n as Node<'argmax'>).arg.axis];
+  const buffers = new Buffers();
+  const loops = plainLoops(g.shape, 'o');
+  const body = new Emitter(buffers, g.members);
+  const r = Ix.variable('r', extent);
+  const start = min ? highest(x.dtype) : lowest(x.dtype);
+  const value = window
+    ? body.emitInside(x, windowAt(window, loops.idx, unflattenWindow(r, window.size)), start)
+    : body.emit(x, weave(x.shape.length, [(n as Node<'argmax'>).arg.axis], loops.idx, [r]));
+  const best = variable('best', type);
+  const wins = min
+    ? op('or', 'bool', op('lt', 'bool', value, best), op('and', 'bool', op('ne', 'bool', value, value), op('eq', 'bool', best, best)))
+    : greater(value, best);
+  const step: Stmt[] = [
+    ...body.body,
+    {
+      kind: 'if',
+      cond: wins,
+      then: [
+        { kind: 'assign', name: 'best', value },
+        { kind: 'assign', name: 'where', value: cast('i32', r.toExpr()) },
+      ],
+    },
+  ];
+  const e = emitStores(g, buffers, loops.idx, new Map([[n as Node, variable('where', 'i32')]]));
+  const wrapped = nest(loops.axes, target, extent, { innermost: 'serial' });
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: wrapped.grid,
+      body: wrapped.wrap([
+        { kind: 'mut', name: 'best', value: constant(type, start) },
+        { kind: 'mut', name: 'where', value: constant('i32', 0) },
+        loop('r', 0, extent, step),
+        ...e.body,
+      ]),
+      flops: 3 * size(g.shape) * extent,
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+  };
+}
+
+// ---- scan, sort, scatter
+
+function scan(g: Group, n: Node<'cumsum'> | Node<'cumprod'> | Node<'cummax'>, target: TargetInfo): LoweredCall {
+  const { axis, reverse } = n.arg;
+  const exclusive = !isOp(n, 'cummax') && n.arg.exclusive;
+  const type = arithmetic(n.dtype);
+  const combine: ReduceOp = isOp(n, 'cumsum') ? 'add' : isOp(n, 'cumprod') ? 'mul' : 'max';
+  const initial = isOp(n, 'cumsum') ? 0 : isOp(n, 'cumprod') ? 1 : lowest(n.dtype);
+  const extent = n.shape[axis];
+  const loops = plainLoops(
+    n.shape.map((d, i) => (i === axis ? 1 : d)),
+    'o',
+  );
+  const along = Ix.variable('s', extent);
+  const at = reverse ? along.scale(-1).add(extent - 1) : along;
+  const idx = loops.idx.map((ix, i) => (i === axis ? at : ix));
+  const buffers = new Buffers();
+  const acc = variable('acc', type);
+  const body = new Emitter(buffers, g.members);
+  const v = body.emit(n.inputs[0], idx);
+  const add: Stmt[] = [...body.body, { kind: 'assign', name: 'acc', value: op(combine, type, acc, v) }];
+  const before = variable('before', type);
+  const e = emitStores(g, buffers, idx, new Map([[n as Node, exclusive ? before : acc]]));
+  const step: Stmt[] = exclusive ? [{ kind: 'let', name: 'before', value: acc }, ...add, ...e.body] : [...add, ...e.body];
+  const wrapped = nest(loops.axes, target, extent, { innermost: 'serial' });
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: wrapped.grid,
+      body: wrapped.wrap([{ kind: 'mut', name: 'acc', value: constant(type, initial) }, loop('s', 0, extent, step)]),
+      flops: size(n.shape) * 2,
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+  };
+}
+
+/** Axes of a shape except one, and the flat offset they make in it. */
+function linesOf(shape: Shape, axis: number): { axes: Axis[]; idx: Ix[] } {
+  const axes = shape.map((extent, i) => ({ name: `o${i}`, extent: i === axis ? 1 : extent }));
+  return { axes, idx: axes.map((a) => Ix.variable(a.name, a.extent)) };
+}
+
+function sort(g: Group, n: Node<'argsort'>): LoweredCall {
+  const x = n.inputs[0];
+  const { axis, descending } = n.arg;
+  const { axes, idx } = linesOf(n.shape, axis);
+  const buffers = new Buffers();
+  const length = n.shape[axis];
+  const key = flatten(
+    idx.map((ix, i) => (i === axis ? Ix.variable('k', length) : ix)),
+    x.shape,
+  );
+  const source = buffers.name(x, 'read');
+  const stride = n.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const lines = length === 0 ? 0 : size(n.shape) / length;
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: [...buffers.params, { name: 'out', dtype: 'i32', access: 'write' }],
+      grid: { name: 'item', extent: lines },
+      body: [
+        ...unpack(variable('item'), axes),
+        {
+          kind: 'argsort',
+          name: 'k',
+          length,
+          descending,
+          out: 'out',
+          outStride: stride,
+          key: cast(arithmetic(x.dtype), load(source, x.dtype, key.toExpr())),
+          outBase: flatten(idx, n.shape).toExpr(),
+        },
+      ],
+      flops: size(n.shape) * 8 * Math.max(1, Math.log2(length)),
+      bytes: 8 * size(n.shape),
+    },
+    nodes: [...buffers.nodes, n],
+    inPlace: new Set(),
+  };
+}
+
+/** An i32 position as an index clamped to the axis, bound in `e`. */
+function clampedPosition(e: Emitter, value: Expr, extent: number): Ix {
+  const at = e.bind(op('max', 'index', op('min', 'index', cast('index', value), index(extent - 1)), index(0)));
+  return Ix.opaque(at, at.kind === 'var' ? at.name : 'const', extent);
+}
+
+/** takeAdd: each item owns a slab of columns and adds the rows to it in order, so that the sum never depends on threads. */
+function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredCall {
+  const [dy, indices] = n.inputs;
+  const { axis, extent } = n.arg;
+  const rank = indices.shape.length;
+  const lead = n.shape.slice(0, axis);
+  const tail = n.shape.slice(axis + 1);
+  const columns = size(tail);
+  const chunk = Math.max(1, Math.min(columns, Math.max(16, Math.ceil(columns / (2 * target.threads) / 16) * 16)));
+  const chunks = Math.ceil(columns / chunk);
+  const leadAxes = lead.map((d, i) => ({ name: `o${i}`, extent: d }));
+  const leadIdx = leadAxes.map((a) => Ix.variable(a.name, a.extent));
+  const column = Ix.variable('column', columns);
+  const tailIdx = unflattenWindow(column, tail);
+  const buffers = new Buffers();
+  const out = buffers.name(n, 'readwrite');
+  const address = (row: Ix) => flatten([...leadIdx, row, ...tailIdx], n.shape).toExpr();
+  const type = arithmetic(n.dtype);
+
+  const count = size(indices.shape);
+  const k = Ix.variable('k', count);
+  const kIdx = unflattenWindow(k, indices.shape);
+  const picker = new Emitter(buffers, g.members);
+  const row = clampedPosition(picker, picker.emit(indices, rank === 0 ? [] : kIdx), extent);
+  const value = new Emitter(buffers, g.members);
+  const v = value.emit(dy, [...leadIdx, ...(rank === 0 ? [] : kIdx), ...tailIdx]);
+  const at = address(row);
+  const from = imul(variable('chunk'), chunk);
+  const overColumns = (body: Stmt[]): Stmt =>
+    columns === 1
+      ? { kind: 'if', cond: constant('bool', 1), then: body }
+      : loop('column', chunks > 1 ? from : 0, chunks > 1 ? op('min', 'index', iadd(from, chunk), index(columns)) : columns, body, {
+          mode: 'simd',
+        });
+  const zero = address(Ix.variable('row', extent));
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: { name: 'item', extent: size(lead) * chunks },
+      body: [
+        ...unpack(variable('item'), [...leadAxes, { name: 'chunk', extent: chunks }]),
+        loop('row', 0, extent, [overColumns([{ kind: 'store', buffer: out, index: zero, value: cast(n.dtype, constant(type, 0)) }])]),
+        loop('k', 0, count, [
+          ...picker.body,
+          overColumns([
+            ...value.body,
+            { kind: 'store', buffer: out, index: at, value: cast(n.dtype, op('add', type, cast(type, load(out, n.dtype, at)), v)) },
+          ]),
+        ]),
+      ],
+      flops: 2 * size(dy.shape),
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+  };
+}
+
+function scatterAlong(g: Group, n: Node<'takeAlongAdd'>): LoweredCall {
+  const [dy, indices] = n.inputs;
+  const { axis, extent } = n.arg;
+  const { axes, idx } = linesOf(n.shape, axis);
+  const buffers = new Buffers();
+  const out = buffers.name(n, 'readwrite');
+  const type = arithmetic(n.dtype);
+  const withAxis = (ix: Ix) => idx.map((old, i) => (i === axis ? ix : old));
+  const count = indices.shape[axis];
+  const e = new Emitter(buffers, g.members);
+  const source = withAxis(Ix.variable('k', count));
+  const row = clampedPosition(e, e.emit(indices, source), extent);
+  const v = e.emit(dy, source);
+  const at = flatten(withAxis(row), n.shape).toExpr();
+  const zero = flatten(withAxis(Ix.variable('row', extent)), n.shape).toExpr();
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: { name: 'item', extent: axes.reduce((p, a) => p * a.extent, 1) },
+      body: [
+        ...unpack(variable('item'), axes),
+        loop('row', 0, extent, [{ kind: 'store', buffer: out, index: zero, value: cast(n.dtype, constant(type, 0)) }]),
+        loop('k', 0, count, [
+          ...e.body,
+          { kind: 'store', buffer: out, index: at, value: cast(n.dtype, op('add', type, cast(type, load(out, n.dtype, at)), v)) },
+        ]),
+      ],
+      flops: 2 * size(dy.shape),
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+  };
+}

@@ -1,0 +1,65 @@
+/** @file Views: what movement primitives do to an index, and operands that are a strided window on a buffer. */
+import { contiguousStrides, size } from '../base/shape.js';
+import { isOp, type Node } from '../graph/node.js';
+import { Ix } from './symbolic.js';
+
+/** Row-major position of an index in a tensor of `shape`. */
+export function flatten(idx: readonly Ix[], shape: readonly number[]): Ix {
+  const strides = contiguousStrides(shape);
+  return idx.reduce((sum, ix, i) => sum.add(ix.scale(strides[i])), Ix.constant(0));
+}
+
+/** The index whose row-major position in `shape` is `flat`. */
+export function unflatten(flat: Ix, shape: readonly number[]): Ix[] {
+  const strides = contiguousStrides(shape);
+  return shape.map((d, i) => {
+    const q = flat.div(strides[i]);
+    return i === 0 || q.max < d ? q : q.mod(d);
+  });
+}
+
+/** Index into the input of a movement node for an index into its result; null for nodes that are not plain movements. */
+export function moveIndex(n: Node, idx: readonly Ix[]): Ix[] | null {
+  if (isOp(n, 'reshape')) return unflatten(flatten(idx, n.shape), n.inputs[0].shape);
+  if (isOp(n, 'transpose')) {
+    const out = new Array<Ix>(idx.length);
+    for (const [i, p] of n.arg.perm.entries()) out[p] = idx[i];
+    return out;
+  }
+  if (isOp(n, 'broadcast')) {
+    const shape = n.inputs[0].shape;
+    const lead = idx.length - shape.length;
+    return shape.map((d, i) => (d === 1 ? Ix.constant(0) : idx[lead + i]));
+  }
+  if (isOp(n, 'slice')) return idx.map((ix, i) => ix.scale(n.arg.stride[i]).add(n.arg.start[i]));
+  if (isOp(n, 'flip')) return idx.map((ix, i) => (n.arg.axes.includes(i) ? ix.scale(-1).add(n.shape[i] - 1) : ix));
+  return null;
+}
+
+export interface View {
+  readonly base: Node;
+  /** In elements of the base's buffer. */
+  readonly offset: number;
+  readonly strides: readonly number[];
+}
+
+/** `n` as an offset and strides into the buffer of the deepest node that its movements reach affinely. */
+export function resolveView(n: Node): View {
+  const names = n.shape.map((_, i) => `v${i}`);
+  const known = new Set(names);
+  let idx = n.shape.map((d, i) => Ix.variable(names[i], d));
+  let view: View = { base: n, offset: 0, strides: contiguousStrides(n.shape) };
+  for (let node = n; size(n.shape) > 0; ) {
+    const moved = moveIndex(node, idx);
+    if (!moved) break;
+    node = node.inputs[0];
+    idx = moved;
+    const flat = flatten(idx, node.shape);
+    // A reshape may be affine again after a later one, so an index that is not is no reason to stop.
+    if (flat.isAffineIn(known)) view = { base: node, offset: flat.offset, strides: names.map((name) => flat.factorOf(name)) };
+  }
+  return view;
+}
+
+/** The node that must have a buffer for `n` to be read as a view. */
+export const viewBase = (n: Node): Node => resolveView(n).base;
