@@ -63,7 +63,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));
-  const calls: LoweredCall[] = fusion.groups.flatMap((g) => lowerGroup(g, target));
+  const calls: LoweredCall[] = fusion.groups.flatMap((g) => (size(g.shape) === 0 ? [] : lowerGroup(g, target)));
 
   // ---- a place for every value
   const slots: Slot[] = [];
@@ -106,6 +106,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
     const old = variableNode.get(variable.id);
     if (value === old) continue;
     const w = calls.findIndex((c) => c.nodes.some((n, b) => n === value && c.kernel.buffers[b].access !== 'read'));
+    if (size(value.shape) === 0) continue;
     const mayDirect = !isSource(value) && !place.has(value) && (!old || !readsOf(calls[w], old) || calls[w].inPlace.has(old));
     if (mayDirect && orderCalls(calls, [...overwrites, { old, writer: w }])) {
       place.set(value, home);

@@ -40,8 +40,8 @@ export function mergeLoops(shape: readonly number[], prefix: string, touched: re
     const name = `${prefix}${k}m`;
     let flat = Ix.variable(name, extent);
     for (let j = run.length - 1; j >= 0; j--) {
-      idx[run[j].i] = j === 0 ? flat : flat.mod(run[j].extent);
-      flat = flat.div(run[j].extent);
+      idx[run[j].i] = j === 0 ? flat : flat.mod(Math.max(1, run[j].extent));
+      flat = flat.div(Math.max(1, run[j].extent));
     }
     return { name, extent };
   });

@@ -171,7 +171,7 @@ function rewrite(n: Node): Node | null {
     if (v !== null) return full(n.shape, round(n.dtype, (v * size(x.shape)) / Math.max(1, size(n.shape))), n.dtype);
   }
   if ((isOp(n, 'reduceMax') || isOp(n, 'reduceMin')) && n.arg.axes.length === 0) return n.inputs[0];
-  return simplifyMovement(n);
+  return n.inputs.length > 0 ? simplifyMovement(n) : null;
 }
 
 /** Simplified, interned equivalents of `roots`, in order. */

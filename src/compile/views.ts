@@ -3,15 +3,18 @@ import { contiguousStrides, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
 import { Ix } from './symbolic.js';
 
+/** Strides that stay divisors where an extent is 0 (such a tensor has no element to address). */
+const safeStrides = (shape: readonly number[]): number[] => contiguousStrides(shape.map((d) => Math.max(1, d)));
+
 /** Row-major position of an index in a tensor of `shape`. */
 export function flatten(idx: readonly Ix[], shape: readonly number[]): Ix {
-  const strides = contiguousStrides(shape);
+  const strides = safeStrides(shape);
   return idx.reduce((sum, ix, i) => sum.add(ix.scale(strides[i])), Ix.constant(0));
 }
 
 /** The index whose row-major position in `shape` is `flat`. */
 export function unflatten(flat: Ix, shape: readonly number[]): Ix[] {
-  const strides = contiguousStrides(shape);
+  const strides = safeStrides(shape);
   return shape.map((d, i) => {
     const q = flat.div(strides[i]);
     return i === 0 || q.max < d ? q : q.mod(d);
