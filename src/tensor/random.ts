@@ -1,0 +1,220 @@
+/**
+ * @file Random numbers: Philox4x32-10 by position, so that one seed gives the same numbers on every device. Eagerly each
+ * call takes the next step of the state; in a trace the step is a Variable that the Program counts up, and each call a stream.
+ */
+import type { DType } from '../base/dtype.js';
+import { ConfigError } from '../base/errors.js';
+import { normalizeAxis, type Shape, size } from '../base/shape.js';
+import { ops } from '../graph/builder.js';
+import type { Node } from '../graph/node.js';
+import { floatNode, fromHost, toNode, toTensor } from './operand.js';
+import { state } from './state.js';
+import { fromNode, type Tensor, type TensorLike } from './tensor.js';
+import { Variable } from './variable.js';
+
+/** Stream of eager calls: no trace counts so far. */
+const EAGER_STREAM = 0x7fffffff;
+
+/** What a checkpoint keeps of a RandomState. */
+export interface RandomSnapshot {
+  seed: [number, number];
+  /** Runs of Programs that drew from it. */
+  step: number;
+  /** Eager calls that drew from it. */
+  calls: number;
+}
+
+const seedWords = (seed: number): [number, number] => {
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ConfigError(`random: seed ${seed}. Expected a whole number in [0, 2^53).`);
+  return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
+};
+
+/** A source of random numbers: a seed, and how often it was used. */
+export class RandomState {
+  /** u32 [2] and u32 []: read and counted up by Programs. */
+  readonly seed: Variable;
+  readonly step: Variable;
+  #words: [number, number];
+  #calls = 0;
+  #key: Tensor | null = null;
+
+  constructor(seed = 0, name = 'random') {
+    this.#words = seedWords(seed);
+    this.seed = new Variable(Uint32Array.from(this.#words), { name: `${name}/seed`, trainable: false });
+    this.step = new Variable(fromHost(Uint32Array.of(0), []), { name: `${name}/step`, trainable: false });
+  }
+
+  /** Starts anew from `seed`. */
+  reset(seed: number): void {
+    this.restore({ seed: seedWords(seed), step: 0, calls: 0 });
+  }
+  async snapshot(): Promise<RandomSnapshot> {
+    return { seed: [...this.#words], step: (await this.step.data())[0], calls: this.#calls };
+  }
+  restore(snapshot: RandomSnapshot): void {
+    this.#words = [...snapshot.seed];
+    this.#calls = snapshot.calls;
+    this.#key = null;
+    this.seed.set(Uint32Array.from(this.#words));
+    this.step.set(Uint32Array.of(snapshot.step));
+  }
+
+  /** u32 bits, new ones at each call (eager) or run (traced). */
+  bits(shape: Shape): Node {
+    const open = state.trace;
+    if (!open) {
+      this.#key ??= toTensor(Uint32Array.from(this.#words));
+      return ops.randomBits(this.#key.node, fromHost(Uint32Array.of(this.#calls++), []).node, shape, EAGER_STREAM);
+    }
+    open.atEnd(this.#countUp);
+    return ops.randomBits(this.seed.read().node, open.firstRead(this.step), shape, open.nextStream());
+  }
+  readonly #countUp = (): void => {
+    this.step.assign(fromNode(ops.add(this.step.read().node, ops.full([], 1, 'u32'))));
+  };
+}
+
+const globalState = new RandomState(Math.floor(Math.random() * 2 ** 32), 'global');
+/** Makes everything random that follows repeatable: initializers, shuffles, dropout. */
+export const setRandomSeed = (seed: number): void => globalState.reset(seed);
+export const globalRandomState = (): RandomState => globalState;
+
+export interface RandomOptions {
+  /** A number: the same values at every call. A RandomState: the next ones of it. Left out: the next ones of the global state. */
+  seed?: number | RandomState;
+  dtype?: DType;
+}
+
+function bitsOf(shape: Shape, seed: number | RandomState | undefined): Node {
+  if (typeof seed === 'number')
+    return ops.randomBits(toNode(Uint32Array.from(seedWords(seed))), ops.full([], 0, 'u32'), shape, EAGER_STREAM);
+  return (seed ?? globalState).bits(shape);
+}
+/** f32 in [0, 1): 24 bits. */
+const unit = (shape: Shape, seed: RandomOptions['seed']): Node => {
+  const bits = bitsOf(shape, seed);
+  const x = ops.cast(ops.shr(bits, ops.constant(8, bits)), 'f32');
+  return ops.mul(x, ops.constant(2 ** -24, x));
+};
+const as = (n: Node, dtype: DType | undefined): Tensor => fromNode(dtype && dtype !== n.dtype ? ops.cast(n, dtype) : n);
+const affine = (n: Node, scale: number, shift: number): Node => ops.add(ops.mul(n, ops.constant(scale, n)), ops.constant(shift, n));
+
+/** Uniform in [low, high). */
+function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
+  return as(affine(unit(shape, options.seed), high - low, low), options.dtype);
+}
+/** Box–Muller on two uniforms an element. */
+function standardNormal(shape: Shape, seed: RandomOptions['seed']): Node {
+  const n = size(shape);
+  const u = unit([2, n], seed);
+  const part = (i: number): Node => ops.reshape(ops.slice(u, [i, 0], [i + 1, n]), [n]);
+  // 1 − u is in (0, 1]: its logarithm is finite.
+  const first = part(0);
+  const radius = ops.sqrt(ops.mul(ops.constant(-2, first), ops.log(ops.sub(ops.constant(1, first), first))));
+  return ops.reshape(ops.mul(radius, ops.cos(ops.mul(part(1), ops.constant(2 * Math.PI, first)))), shape);
+}
+function normal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions = {}): Tensor {
+  return as(affine(standardNormal(shape, options.seed), stddev, mean), options.dtype);
+}
+/** Inverse of erf in single precision (Giles 2010). */
+function inverseErf(x: Node): Node {
+  const c = (v: number): Node => ops.constant(v, x);
+  const w = ops.neg(ops.log(ops.mul(ops.sub(c(1), x), ops.add(c(1), x))));
+  const polynomial = (at: Node, coefficients: readonly number[]): Node =>
+    coefficients.slice(1).reduce<Node>((p, k) => ops.add(ops.mul(p, at), c(k)), c(coefficients[0]));
+  const central = polynomial(
+    ops.sub(w, c(2.5)),
+    [2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 0.00021858087, -0.00125372503, -0.00417768164, 0.246640727, 1.50140941],
+  );
+  const tail = polynomial(
+    ops.sub(ops.sqrt(ops.max(w, c(5))), c(3)),
+    [-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047, 1.00167406, 2.83297682],
+  );
+  return ops.mul(ops.select(ops.lt(w, c(5)), central, tail), x);
+}
+/** Normal, values beyond two standard deviations excluded (by inversion, so each draw costs the same). */
+function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions = {}): Tensor {
+  const edge = 0.9544997361036416;
+  const u = affine(unit(shape, options.seed), 2 * edge, -edge);
+  const z = ops.mul(inverseErf(u), ops.constant(Math.SQRT2, u));
+  const limited = ops.max(ops.min(z, ops.constant(2, z)), ops.constant(-2, z));
+  return as(affine(limited, stddev, mean), options.dtype);
+}
+/** Whole numbers in [low, high), i32 by default. The range must be below 2^31; the bias is below range / 2^32. */
+function randint(shape: Shape, low: number, high: number, options: RandomOptions = {}): Tensor {
+  const range = high - low;
+  if (!Number.isInteger(low) || !(range >= 1 && range < 2 ** 31))
+    throw new ConfigError(`randint: [${low}, ${high}). Expected whole numbers with low < high, less than 2^31 apart.`);
+  const bits = bitsOf(shape, options.seed);
+  const below = ops.cast(ops.mod(bits, ops.constant(range, bits)), 'i32');
+  return as(ops.add(below, ops.constant(low, below)), options.dtype);
+}
+/** True with probability p: bool. */
+function bernoulli(shape: Shape, p: TensorLike = 0.5, options: RandomOptions = {}): Tensor {
+  const u = unit(shape, options.seed);
+  return as(ops.lt(u, floatNode(p)), options.dtype ?? 'bool');
+}
+const orderOf = (n: number, seed: RandomOptions['seed']): Node => {
+  const bits = bitsOf([n], seed);
+  // As signed numbers: every device sorts those.
+  return ops.argsort(ops.cast(ops.shr(bits, ops.constant(1, bits)), 'i32'), 0);
+};
+/** 0 … n − 1 in random order (i32), or `x` with its slices along axis 0 in random order. */
+function permutation(x: number | TensorLike, options: RandomOptions = {}): Tensor {
+  if (typeof x === 'number') return fromNode(orderOf(x, options.seed));
+  return shuffle(x, 0, options);
+}
+/** The slices along `axis` in random order. */
+function shuffle(x: TensorLike, axis = 0, options: RandomOptions = {}): Tensor {
+  const n = toNode(x);
+  const a = normalizeAxis(axis, n.shape.length, 'shuffle');
+  return fromNode(ops.take(n, orderOf(n.shape[a], options.seed), a));
+}
+const gumbel = (shape: Shape, seed: RandomOptions['seed']): Node => {
+  const u = unit(shape, seed);
+  // Half a step above 0, so that both logarithms are finite.
+  const positive = ops.add(u, ops.constant(2 ** -25, u));
+  return ops.neg(ops.log(ops.neg(ops.log(positive))));
+};
+/** `count` class numbers a row, by unnormalized log-probabilities [..., classes] → i32 [..., count]. */
+function categorical(logits: TensorLike, count = 1, options: RandomOptions = {}): Tensor {
+  const n = ops.cast(floatNode(logits), 'f32');
+  const lead = n.shape.slice(0, -1);
+  const classes = n.shape[n.shape.length - 1];
+  const shape = [...lead, count, classes];
+  const scores = ops.add(ops.broadcast(ops.reshape(n, [...lead, 1, classes]), shape), gumbel(shape, options.seed));
+  return as(ops.argmax(scores, shape.length - 1), options.dtype);
+}
+/** 0 with probability `rate`, else x / (1 − rate) (Srivastava et al. 2014). `noiseShape` has 1 where the mask is shared. */
+function dropout(
+  x: TensorLike,
+  rate: number,
+  options: { seed?: number | RandomState; noiseShape?: readonly (number | null)[] } = {},
+): Tensor {
+  if (!(rate >= 0 && rate < 1)) throw new ConfigError(`dropout: rate ${rate}. Expected a number in [0, 1).`);
+  const n = floatNode(x);
+  if (rate === 0) return fromNode(n);
+  const shape = options.noiseShape ? options.noiseShape.map((d, i) => d ?? n.shape[i]) : n.shape;
+  const u = unit(shape, options.seed);
+  const keep = ops.le(ops.constant(rate, u), u);
+  const scaled = ops.mul(n, ops.constant(1 / (1 - rate), n));
+  return fromNode(ops.select(ops.broadcast(keep, n.shape), scaled, ops.constant(0, n)));
+}
+
+/** Choice of `shape` positions of 0 … n − 1 with replacement, i32: for samplers. */
+const choice = (n: number, shape: Shape, options: RandomOptions = {}): Tensor => randint(shape, 0, n, options);
+
+/** Random draws, as `random.normal([2, 3])`. Each takes `{ seed, dtype }`. */
+export const random = {
+  uniform,
+  normal,
+  truncatedNormal,
+  randint,
+  bernoulli,
+  permutation,
+  shuffle,
+  categorical,
+  dropout,
+  choice,
+  gumbel: (shape: Shape, options: RandomOptions = {}): Tensor => as(gumbel(shape, options.seed), options.dtype),
+};
