@@ -1,4 +1,7 @@
-/** @file The attribute of each primitive that is not a scalar op: what it takes besides tensors. */
+/**
+ * @file The attribute of each primitive that is not a scalar op: what it takes besides tensors, and what it means.
+ * Attributes are canonical: axes count from 0 (never negative), each once; `infer` refuses anything else.
+ */
 import type { DType } from '../../base/dtype.js';
 import type { Shape } from '../../base/shape.js';
 import type { HostBuffer } from '../node.js';
@@ -14,7 +17,11 @@ export interface DotArg {
   readonly contract: readonly [readonly number[], readonly number[]];
 }
 
-/** x [n, ...spatial, g, c] ⊛ w [...kernel, g, c, o] → [n, ...out, g, o]. One attribute a spatial dimension. */
+/**
+ * x [n, ...spatial, g, c] ⊛ w [...kernel, g, c, o] → [n, ...out, g, o]. One attribute a spatial dimension:
+ * out[p] = Σₜ x[(p·stride + t·kernelDilation − low) / inputDilation]·w[t], where x is 0 at fractions and outside its range;
+ * out = ⌊((n − 1)·inputDilation + 1 + low + high − ((kernel − 1)·kernelDilation + 1)) / stride⌋ + 1.
+ */
 export interface ConvArg {
   readonly stride: readonly number[];
   /** Padding of x after its dilation; may be negative. */
@@ -56,11 +63,11 @@ export interface PrimitiveArgs {
   broadcast: { readonly shape: Shape };
   /** Half-open ranges with positive strides. */
   slice: { readonly start: readonly number[]; readonly end: readonly number[]; readonly stride: readonly number[] };
-  /** Filled with `value`. */
+  /** Element i goes to low + i·(interior + 1) if that is inside; the rest is filled with `value`. */
   pad: { readonly dims: readonly PadDim[]; readonly value: number };
   concat: { readonly axis: number };
   flip: { readonly axes: readonly number[] };
-  // ---- reduce: over `axes`, which disappear
+  // ---- reduce: over `axes` (ascending from the builder), which disappear. sum and prod of bool, i8, u8, i32 give i32; u32 stays.
   sum: { readonly axes: readonly number[] };
   reduceMax: { readonly axes: readonly number[] };
   reduceMin: { readonly axes: readonly number[] };
@@ -69,15 +76,16 @@ export interface PrimitiveArgs {
   argmax: { readonly axis: number };
   argmin: { readonly axis: number };
   // ---- contract
-  /** f32 accumulation (i32 for integers). Result axes: batch, rest of a, rest of b. */
+  /** f32 accumulation (i32 for integers, whose result is i32; u32 stays). Result axes: batch, rest of a, rest of b. */
   dot: DotArg;
   conv: ConvArg;
   // ---- window
+  /** A window of padding alone gives the dtype's lowest value (−∞ for floats). */
   windowMax: WindowArg;
-  /** Position (i32) of the first largest inside its window, row-major over `size`. */
+  /** Position (i32) of the first largest inside its window, row-major over `size`; NaN counts as largest; 0 where all is padding. */
   windowArgmax: WindowArg;
   windowSum: WindowArg;
-  /** (x, position) → x at that position of each window: shape of windowArgmax's result. */
+  /** (x, position) → x at that position of each window (0 where that is padding): shape of windowArgmax's result. */
   windowGather: WindowArg;
   /** (dy, position) → adjoint of windowGather: adds dy at the position; `shape` is x's. */
   windowScatter: WindowArg & { readonly shape: Shape };
@@ -96,7 +104,8 @@ export interface PrimitiveArgs {
   dynamicUpdateSlice: undefined;
   /** (x, …start scalars i32): a block of `size` from start (clamped to fit). */
   dynamicSlice: { readonly size: Shape };
-  // ---- scan: running sum / product / maximum along `axis`
+  // ---- scan: running sum / product / maximum along `axis`, from the end if `reverse`, without the element itself if `exclusive`.
+  // The dtype stays (integers wrap); no bool.
   cumsum: { readonly axis: number; readonly reverse: boolean; readonly exclusive: boolean };
   cumprod: { readonly axis: number; readonly reverse: boolean; readonly exclusive: boolean };
   cummax: { readonly axis: number; readonly reverse: boolean };
