@@ -2,16 +2,127 @@
  * @file Products and convolutions: their operands as strided views, then the register-tile template, or an ordinary
  * reduction where a tile would stay empty (depthwise convolutions, matrix times vector, integers).
  */
+import { contiguousStrides } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
-import { type Expr, op } from '../kernel/kernel.js';
+import { constant, type Expr, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
-import { arithmetic, type Emitter } from './emit.js';
+import { arithmetic, Buffers, type Emitter } from './emit.js';
 import type { Group } from './fuse.js';
-import { type LoweredCall, lowerReduction, type Reduction } from './lower.js';
-import type { Ix } from './symbolic.js';
+import { emitStores, inPlaceNodes, type LoweredCall, labelOf, lowerReduction, type Reduction, temporary } from './lower.js';
+import { Ix } from './symbolic.js';
+import { type ContractDim, contract } from './templates/contract.js';
+import { resolveView, type View } from './views.js';
 
 export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target: TargetInfo): LoweredCall[] {
-  return lowerReduction(g, isOp(n, 'dot') ? dotReduction(n) : convReduction(n as Node<'conv'>), target);
+  const shared = isOp(n, 'dot') ? dotDims(n) : convDims(n as Node<'conv'>);
+  if (!shared || arithmetic(n.dtype) !== 'f32')
+    return lowerReduction(g, isOp(n, 'dot') ? dotReduction(n) : convReduction(n as Node<'conv'>), target);
+
+  const buffers = new Buffers();
+  const [a, b] = shared.views;
+  const operand = (v: View) => ({ buffer: buffers.name(v.base, 'read'), offset: v.offset, dtype: v.base.dtype });
+  const operands = { a: operand(a), b: operand(b) };
+  let inPlace: ReadonlySet<Node> = new Set();
+  let serial = 0;
+  const epilogue = (acc: Expr, batch: readonly Expr[], rows: readonly Expr[], cols: readonly Expr[]): Stmt[] => {
+    const sets = { batch, rows, cols };
+    const idx = shared.result.map(({ set, position }, axis) => {
+      const e = sets[set][position];
+      const extent = n.shape[axis];
+      return e.kind === 'var' ? Ix.variable(e.name, extent) : Ix.opaque(e, `e${serial++}`, extent);
+    });
+    const e = emitStores(g, buffers, idx, new Map([[n as Node, acc]]));
+    inPlace = inPlaceNodes(g.shape, e, idx);
+    return e.body;
+  };
+  // A first emission finds the epilogue's buffers.
+  const stand = (dims: readonly ContractDim[], name: string) => dims.map((_, i) => variable(`${name}${i}`));
+  epilogue(constant('f32', 0), stand(shared.batch, 'p'), stand(shared.rows, 'q'), stand(shared.cols, 's'));
+
+  const { kernels, temporaries } = contract(
+    {
+      batch: shared.batch,
+      rows: shared.rows,
+      cols: shared.cols,
+      reduce: shared.reduce,
+      ...operands,
+      epilogue,
+      buffers: buffers.params,
+      label: labelOf(g),
+    },
+    target,
+  );
+  const nodes = new Map<string, Node>(buffers.params.map((p, i) => [p.name, buffers.nodes[i]]));
+  for (const t of temporaries) nodes.set(t.name, temporary(t.dtype, [t.size]));
+  const operandBases = new Set([a.base, b.base]);
+  return kernels.map((kernel) => ({
+    kernel,
+    nodes: kernel.buffers.map((p) => nodes.get(p.name) as Node),
+    // Operands are read all over: never the place for the result.
+    inPlace: new Set([...inPlace].filter((x) => !operandBases.has(x))),
+  }));
+}
+
+interface ContractionDims {
+  readonly views: readonly [View, View];
+  readonly batch: ContractDim[];
+  readonly rows: ContractDim[];
+  readonly cols: ContractDim[];
+  readonly reduce: ContractDim[];
+  /** Which of the lists each axis of the result is in. */
+  readonly result: readonly { readonly set: 'batch' | 'rows' | 'cols'; readonly position: number }[];
+}
+
+function dotDims(n: Node<'dot'>): ContractionDims {
+  const { batch, contract: sum } = n.arg;
+  const [x, y] = n.inputs;
+  const [a, b] = [resolveView(x), resolveView(y)];
+  const out = contiguousStrides(n.shape);
+  const rowAxes = restAxes(x.shape.length, batch[0], sum[0]);
+  const colAxes = restAxes(y.shape.length, batch[1], sum[1]);
+  const nb = batch[0].length;
+  return {
+    views: [a, b],
+    batch: batch[0].map((axis, i) => ({ extent: x.shape[axis], a: a.strides[axis], b: b.strides[batch[1][i]], out: out[i] })),
+    rows: rowAxes.map((axis, i) => ({ extent: x.shape[axis], a: a.strides[axis], b: 0, out: out[nb + i] })),
+    cols: colAxes.map((axis, i) => ({ extent: y.shape[axis], a: 0, b: b.strides[axis], out: out[nb + rowAxes.length + i] })),
+    reduce: sum[0].map((axis, i) => ({ extent: x.shape[axis], a: a.strides[axis], b: b.strides[sum[1][i]], out: 0 })),
+    result: [
+      ...batch[0].map((_, position) => ({ set: 'batch' as const, position })),
+      ...rowAxes.map((_, position) => ({ set: 'rows' as const, position })),
+      ...colAxes.map((_, position) => ({ set: 'cols' as const, position })),
+    ],
+  };
+}
+
+/** Null for depthwise convolutions: with one channel and few outputs a group, the vector must run along the groups. */
+function convDims(n: Node<'conv'>): ContractionDims | null {
+  const { stride, kernelDilation } = n.arg;
+  const [x, w] = n.inputs;
+  const spatial = stride.length;
+  const [groups, channels, outputs] = w.shape.slice(spatial);
+  if (groups > 1 && outputs < 8 && channels < 8) return null;
+  const [a, b] = [resolveView(x), resolveView(w)];
+  const out = contiguousStrides(n.shape);
+  return {
+    views: [a, b],
+    batch: [{ extent: groups, a: a.strides[1 + spatial], b: b.strides[spatial], out: out[1 + spatial] }],
+    rows: [
+      { extent: x.shape[0], a: a.strides[0], b: 0, out: out[0] },
+      ...stride.map((s, i) => ({ extent: n.shape[1 + i], a: a.strides[1 + i] * s, b: 0, out: out[1 + i] })),
+    ],
+    cols: [{ extent: outputs, a: 0, b: b.strides[2 + spatial], out: out[2 + spatial] }],
+    reduce: [
+      ...stride.map((_, i) => ({ extent: w.shape[i], a: a.strides[1 + i] * kernelDilation[i], b: b.strides[i], out: 0 })),
+      { extent: channels, a: a.strides[2 + spatial], b: b.strides[1 + spatial], out: 0 },
+    ],
+    result: [
+      { set: 'rows', position: 0 },
+      ...stride.map((_, i) => ({ set: 'rows' as const, position: 1 + i })),
+      { set: 'batch', position: 0 },
+      { set: 'cols', position: 0 },
+    ],
+  };
 }
 
 const multiply = (e: Emitter, n: Node, a: readonly Ix[], b: readonly Ix[]): Expr =>
