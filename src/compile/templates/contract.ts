@@ -1,0 +1,74 @@
+/**
+ * @file contract: the template of every matrix product and convolution. It weighs the forms (vectors along a column
+ * dim, the same with the operands exchanged, vectors along the reduction) by the cost model and writes the cheapest.
+ */
+import type { DType } from '../../base/dtype.js';
+import type { Kernel } from '../../kernel/kernel.js';
+import type { TargetInfo } from '../../kernel/target.js';
+import { accumulatorType, axes, type Contraction, extentOf } from './contract-dims.js';
+import { emitDot, planDot } from './contract-dot.js';
+import { emitOrderedSum, emitVector, planVector, type VectorPlan } from './contract-vector.js';
+
+export { accumulatorType, type ContractDim, type Contraction, type Operand } from './contract-dims.js';
+
+/** Kernels to run in order, and buffers that only they use. Their parameters are named as in `buffers` and `temporaries`. */
+export interface ContractKernels {
+  readonly kernels: readonly Kernel[];
+  readonly temporaries: readonly { readonly name: string; readonly dtype: DType; readonly size: number }[];
+}
+
+/** The same product with A and B exchanged: outᵀ = Bᵀ·Aᵀ. */
+function exchanged(c: Contraction): Contraction {
+  const flip = (dims: Contraction['rows']) => dims.map((d) => ({ extent: d.extent, a: d.b, b: d.a, out: d.out }));
+  return {
+    ...c,
+    batch: flip(c.batch),
+    rows: flip(c.cols),
+    cols: flip(c.rows),
+    reduce: flip(c.reduce),
+    a: c.b,
+    b: c.a,
+    epilogue: (acc, batch, rows, cols) => c.epilogue(acc, batch, cols, rows),
+  };
+}
+
+/** Cycles that the epilogue takes, as far as the form decides: stores along the vector dim or across it. */
+function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): number {
+  const results = extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
+  return results * (vectorOut === 1 ? 2 / target.lanes : 2);
+}
+
+/**
+ * Kernels for a contraction on `target`. Deterministic for a target; no shape is refused. A reduction that leaves too
+ * few items for the threads is summed in parts (a temporary [parts, batch, rows, cols]) and finished in order.
+ */
+export function contract(c: Contraction, target: TargetInfo): ContractKernels {
+  if (extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols) === 0) return { kernels: [], temporaries: [] };
+  const dot = planDot(c, target);
+  const turned = planDot(exchanged(c), target);
+  const bestDot = turned.cycles < dot.cycles ? turned : dot;
+  let best: VectorPlan | null = null;
+  let bestCycles = bestDot.cycles;
+  for (const form of [c, exchanged(c)]) {
+    const cols = axes(form.cols);
+    for (let v = cols.length - 1; v >= 0; v--) {
+      const last = cols[v].parts[cols[v].parts.length - 1];
+      const plan = planVector(form, v, target);
+      if (!plan) continue;
+      const cycles = plan.cycles + epilogueCycles(form, form.cols[last.position].out, target);
+      // The given orientation wins ties.
+      if (cycles < bestCycles * 0.98) {
+        best = plan;
+        bestCycles = cycles;
+      }
+    }
+  }
+  if (!best) return { kernels: [emitDot(bestDot)], temporaries: [] };
+  if (best.split === 1) return { kernels: [emitVector(best, null)], temporaries: [] };
+  const partial = 'c_partial';
+  const size = best.split * extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
+  return {
+    kernels: [emitVector(best, partial), emitOrderedSum(best, partial)],
+    temporaries: [{ name: partial, dtype: accumulatorType(c), size }],
+  };
+}
