@@ -10,7 +10,8 @@ import { viewBase } from './views.js';
 
 export interface Group {
   readonly id: number;
-  readonly shape: Shape;
+  /** What the loops run over: the anchor's shape, or the stored shape of most axes; all stores have its row-major order. */
+  shape: Shape;
   anchor: Node | null;
   /** Everything computed in this kernel, the anchor and what is recomputed included. */
   readonly members: Set<Node>;
@@ -95,10 +96,14 @@ function elementCost(n: Node): number {
 }
 
 const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
+/** Nodes whose element k (row-major) depends on element k of their inputs. */
+const keepsOrder = (n: Node): boolean => isElementwise(n) || n.op === 'reshape';
 
 /** Input elements read for each element of an anchor or inline window: how often the input's formula would run. */
 function evaluations(user: Node, input: Node, userCount: number): number {
   if (isOp(user, 'windowMax') || isOp(user, 'windowSum') || isOp(user, 'windowArgmax')) return userCount * windowTaps(user.arg.size);
+  // A contraction reads its operands from buffers: each element was computed once.
+  if (isOp(user, 'dot') || isOp(user, 'conv')) return size(input.shape);
   return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
 }
 
@@ -182,6 +187,20 @@ export function fuse(roots: readonly Node[]): Fusion {
     return false;
   };
 
+  /** A group over the same elements that reads one of n's inputs too, so that one loop can make both (a maximum and its position). */
+  const sibling = (n: Node, candidates: ReadonlySet<Group>): Group | undefined => {
+    for (const input of n.inputs) {
+      if (isFree(input) || size(input.shape) < size(n.shape)) continue;
+      for (const u of users.get(input) ?? []) {
+        const g = storedBy.get(u);
+        if (!g || u === n || g.anchor || !sameShape(g.shape, n.shape) || candidates.has(g) || !dependsOnNone(g, candidates)) continue;
+        return g;
+      }
+    }
+    return undefined;
+  };
+  const dependsOnNone = (g: Group, targets: ReadonlySet<Group>) => targets.size === 0 || !dependsOn(g, targets);
+
   for (let k = order.length - 1; k >= 0; k--) {
     const n = order[k];
     const candidates = new Set<Group>();
@@ -196,7 +215,7 @@ export function fuse(roots: readonly Node[]): Fusion {
     }
 
     const usersIn = (g: Group) => (users.get(n) ?? []).filter((u) => g.members.has(u));
-    const alignedIn = (g: Group) => sameShape(g.shape, n.shape) && usersIn(g).every((u) => isElementwise(u) && g.aligned.has(u));
+    const alignedIn = (g: Group) => size(g.shape) === size(n.shape) && usersIn(g).every((u) => keepsOrder(u) && g.aligned.has(u));
     const countIn = (g: Group) => Math.max(...usersIn(g).map((u) => evaluations(u, n, counts.get(g)?.get(u) ?? size(g.shape))));
     const needsStore = rootSet.has(n) || forced.has(n);
     const host = (allowAnchor: boolean): Group | undefined => {
@@ -212,23 +231,24 @@ export function fuse(roots: readonly Node[]): Fusion {
       const g = isClosed(n) ? undefined : host(false);
       if (g) {
         g.anchor = n;
+        g.shape = n.shape;
         join(g, n, size(n.shape), true);
         if (needsStore || candidates.size > 1) store(g, n);
       } else newGroup(n);
       continue;
     }
 
-    const movement = !isElementwise(n);
-    const small = size(n.shape);
-    const repeats = (g: Group) => countIn(g) > 1.5 * small && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
-    const cheap = (depth.get(n) ?? 0) <= 2 || (movement && elementCost(n) === 0);
+    const isMovement = !isElementwise(n) && elementCost(n) === 0;
+    const repeats = (g: Group) => !isMovement && countIn(g) > 1.5 * size(n.shape) && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
+    const cheap = (depth.get(n) ?? 0) <= 2 || isMovement;
     const only = candidates.size === 1 ? [...candidates][0] : undefined;
     if (!needsStore && only && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
     else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
       for (const g of candidates) join(g, n, countIn(g), alignedIn(g));
     else {
-      const g = movement ? undefined : host(true);
+      const g = host(true) ?? sibling(n, candidates);
       if (g) {
+        if (!g.anchor && n.shape.length > g.shape.length) g.shape = n.shape;
         join(g, n, size(n.shape), true);
         store(g, n);
       } else newGroup(n);

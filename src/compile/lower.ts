@@ -26,7 +26,7 @@ import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowA
 import type { Group } from './fuse.js';
 import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
 import { Ix } from './symbolic.js';
-import { flatten } from './views.js';
+import { flatten, unflatten } from './views.js';
 
 /** A kernel with the node behind each of its buffers. */
 export interface LoweredCall {
@@ -68,14 +68,14 @@ export const bytesOf = (buffers: Buffers): number => buffers.nodes.reduce((n, b)
 /** Emits every store of the group at `idx`; returns the emitter, whose body holds the statements. */
 export function emitStores(g: Group, buffers: Buffers, idx: readonly Ix[], given: ReadonlyMap<Node, Expr> = new Map()): Emitter {
   const e = new Emitter(buffers, g.members, given);
-  for (const n of g.stores) e.store(n, idx);
+  for (const n of g.stores) e.store(n, sameShape(n.shape, g.shape) ? idx : unflatten(flatten(idx, g.shape), n.shape));
   return e;
 }
 
 /** Nodes of the stored shape that are read at the stored element and nowhere else. */
 export function inPlaceNodes(shape: Shape, outer: Emitter, idx: readonly Ix[], inner: readonly Emitter[] = []): Set<Node> {
   const here = flatten(idx, shape).key;
-  const isHere = (r: { node: Node; at: Ix }) => sameShape(r.node.shape, shape) && r.at.key === here;
+  const isHere = (r: { node: Node; at: Ix }) => size(r.node.shape) === size(shape) && r.at.key === here;
   const ok = new Set(outer.reads.filter(isHere).map((r) => r.node));
   for (const r of outer.reads) if (!isHere(r)) ok.delete(r.node);
   for (const e of inner) for (const r of e.reads) ok.delete(r.node);
