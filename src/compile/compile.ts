@@ -9,6 +9,7 @@ import { isOp, type Node, topological } from '../graph/node.js';
 import type { Variable } from '../graph/variable.js';
 import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
+import { aliasParams } from './alias.js';
 import { fuse, isSource } from './fuse.js';
 import { copyKernel, type LoweredCall, lowerGroup, temporary } from './lower.js';
 import { byteLength, orderBy, planArena } from './memory.js';
@@ -146,7 +147,13 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
 
   const programCalls: KernelCall[] = sorted
     .filter((c) => c.kernel.grid.extent > 0)
-    .map((c) => ({ kernel: c.kernel, buffers: c.nodes.map((n) => place.get(n) as number) }));
+    .map((c) => {
+      const { kernel, places } = aliasParams(
+        c.kernel,
+        c.nodes.map((n) => place.get(n) as number),
+      );
+      return { kernel, buffers: places };
+    });
   const program: Program = { calls: programCalls, buffers, arenaBytes: arena.bytes, externals: slots.length };
   if (log.enabled('schedule'))
     log.debug(
