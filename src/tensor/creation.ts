@@ -4,9 +4,9 @@ import { ConfigError, ShapeError } from '../base/errors.js';
 import { type Shape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { fromHost, toNode, toTensor } from './operand.js';
-import { type HostArray, fromNode, type Tensor, type TensorLike } from './tensor.js';
 import { reshape } from './ops-shape.js';
 import { Storage } from './storage.js';
+import { fromNode, type HostArray, type Tensor, type TensorLike } from './tensor.js';
 
 /**
  * A tensor from numbers, booleans, nested arrays or a typed array (copied). Numbers are f32 and booleans bool unless

@@ -1,8 +1,9 @@
 /** @file Gradients of functions of tensors: grad, valueAndGrad, vjp, customGradient. They nest, eagerly and in traces. */
+
+import { gradients } from '../autodiff/vjp.js';
 import { isFloat } from '../base/dtype.js';
 import { ConfigError, DTypeError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
-import { gradients } from '../autodiff/vjp.js';
 import { ops } from '../graph/builder.js';
 import { makeNode, type Node } from '../graph/node.js';
 import type { CustomRule } from '../graph/primitives/args.js';

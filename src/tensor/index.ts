@@ -22,6 +22,6 @@ export * from './random.js';
 export { clearProgramCache, flushWrites, programCacheSize, realize, realizeSync } from './realize.js';
 export { compileStep, Step, type StepInput, type StepOptions } from './step.js';
 export { fromNode, type HostArray, isTensor, type Readable, Tensor, type TensorLike } from './tensor.js';
-export { hoist, type TracedGraph, Trace, trace as traceFunction } from './trace.js';
+export { hoist, Trace, type TracedGraph, trace as traceFunction } from './trace.js';
 export { flattenTree, mapTree, type Tree } from './tree.js';
 export { isVariable, Variable, type VariableOptions, variable } from './variable.js';

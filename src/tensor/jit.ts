@@ -3,15 +3,15 @@
  * stay on the device; calls return at once and run in order.
  */
 import type { DType } from '../base/dtype.js';
+import { InternalError } from '../base/errors.js';
 import { type Shape, size } from '../base/shape.js';
 import { makeNode, type Node } from '../graph/node.js';
-import { InternalError } from '../base/errors.js';
 import { compileGraph, currentDevice, type Device, type DeviceBuffer, type Executable, type Slot } from './engine.js';
 import { realize } from './realize.js';
 import { state } from './state.js';
 import { Storage, track } from './storage.js';
 import { storageOf, Tensor } from './tensor.js';
-import { hoist, trace, type TracedGraph } from './trace.js';
+import { hoist, type TracedGraph, trace } from './trace.js';
 import { flattenTree, mapTree } from './tree.js';
 import { isVariable, type Variable } from './variable.js';
 
@@ -42,10 +42,10 @@ export function jit<A extends unknown[], R>(fn: (...args: A) => R): (...args: A)
     if (state.trace || state.gradDepth > 0) return fn(...args);
     const device = currentDevice();
     const { key, leaves } = flattenTree(args);
-    let known = entries.get(device);
-    if (!known) entries.set(device, (known = new Map()));
-    let entry = known.get(key);
-    if (!entry) known.set(key, (entry = build(fn, args, leaves, device)));
+    const known = entries.get(device) ?? new Map<string, Entry>();
+    entries.set(device, known);
+    const entry = known.get(key) ?? build(fn, args, leaves, device);
+    known.set(key, entry);
     const outputs = call(entry, leaves, device);
     let next = 0;
     return mapTree(entry.result as R, () => outputs[next++]);
@@ -134,7 +134,7 @@ function launch(
     if (!storage) throw new InternalError('jit: an argument was not realized');
     return storage.buffer(device);
   };
-  const externals = ready.slots.map((slot): DeviceBuffer => {
+  const resolve = (slot: Slot): DeviceBuffer => {
     switch (slot.kind) {
       case 'input':
         return content(leaves[slot.index]);
@@ -145,6 +145,7 @@ function launch(
       case 'variable':
         return content(isVariable(slot.variable) ? values.get(slot.variable) : undefined);
     }
-  });
+  };
+  const externals = ready.slots.map(resolve);
   return { buffers, run: track(device, device.run(ready.executable, externals)) };
 }

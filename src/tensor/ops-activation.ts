@@ -1,8 +1,9 @@
 /** @file Keras's activation functions as plain operations on any shape. Integers become f32. */
-import { ops } from '../graph/builder.js';
-import type { Node } from '../graph/node.js';
+
 import { ShapeError } from '../base/errors.js';
 import { normalizeAxis, showShape } from '../base/shape.js';
+import { ops } from '../graph/builder.js';
+import type { Node } from '../graph/node.js';
 import { floatNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 

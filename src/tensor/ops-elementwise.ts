@@ -184,6 +184,7 @@ const floatTest =
   };
 export const isNan = floatTest((x) => ops.ne(x, x), 0);
 export const isInf = floatTest((x) => ops.eq(ops.abs(x), like(x, Number.POSITIVE_INFINITY)), 0);
+// biome-ignore lint/suspicious/noShadowRestrictedNames: NumPy's name
 export const isFinite = floatTest((x) => ops.lt(ops.abs(x), like(x, Number.POSITIVE_INFINITY)), 1);
 /** |a − b| ≤ atol + rtol·|b|, elementwise. */
 export function isClose(a: TensorLike, b: TensorLike, options: { rtol?: number; atol?: number } = {}): Tensor {

@@ -4,6 +4,7 @@
  */
 import type { DType } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
+import { philox4x32 } from '../base/philox.js';
 import { normalizeAxis, type Shape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
@@ -59,6 +60,11 @@ export class RandomState {
     this.step.set(Uint32Array.of(snapshot.step));
   }
 
+  /** A seed of its own for a weight or a shuffle, drawn on the host: the next one of this state, inside traces too. */
+  nextSeed(): number {
+    const [low, high] = philox4x32(this.#calls++, 0, 0, EAGER_STREAM, ...this.#words);
+    return low + (high & 0x1fffff) * 2 ** 32;
+  }
   /** u32 bits, new ones at each call (eager) or run (traced). */
   bits(shape: Shape): Node {
     const open = state.trace;

@@ -2,14 +2,15 @@
  * @file From lazy to realized: the eager tier. Programs are kept by structure; small ones run at once on the plain
  * JavaScript device, large or often used ones on the current device (docs/decisions/0002-eager-tier.md has the figures).
  */
-import { DeviceError, InternalError } from '../base/errors.js';
+
 import { allocate, encode } from '../base/dtype.js';
+import { DeviceError, InternalError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import type { Node } from '../graph/node.js';
 import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, referenceDevice, type Slot } from './engine.js';
 import { pendingWrites, realized, state } from './state.js';
-import { Storage, isIdle, track } from './storage.js';
+import { isIdle, Storage, track } from './storage.js';
 import type { Tensor } from './tensor.js';
 
 /** Estimated operations and bytes below which a Program runs on the plain device. */

@@ -2,7 +2,7 @@
  * @file Step: a traced function compiled for repeated runs: training steps, predictions. Bindings are made once; a run
  * wraps its inputs, queues one Program and reads the outputs. Variables are written in place.
  */
-import { type DType, isDType, type TypedArray, dtypes } from '../base/dtype.js';
+import { type DType, dtypes, isDType, type TypedArray } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type Shape, sameShape, showShape, size } from '../base/shape.js';
 import { makeNode, type Node } from '../graph/node.js';
@@ -94,7 +94,7 @@ export class Step {
     this.#results = outputs.map((s) => device.allocate(s.dtype, size(s.shape)));
     const held: Node[] = [];
     const variables = new Set<Variable>();
-    this.#bindings = slots.map((slot): Binding => {
+    const bind = (slot: Slot): Binding => {
       switch (slot.kind) {
         case 'input':
           return slot;
@@ -113,7 +113,8 @@ export class Step {
           return { kind: parts.written.includes(v) ? 'write' : 'read', variable: v };
         }
       }
-    });
+    };
+    this.#bindings = slots.map(bind);
     this.#held = held;
     this.#variables = [...variables];
   }
@@ -168,7 +169,7 @@ export class Step {
   }
   #launch(inputs: readonly StepInput[]): Promise<TypedArray[]> {
     const { device } = this;
-    const externals = this.#bindings.map((b): DeviceBuffer => {
+    const resolve = (b: Binding): DeviceBuffer => {
       switch (b.kind) {
         case 'fixed':
           return b.buffer;
@@ -181,7 +182,8 @@ export class Step {
           return isTensor(x) ? requireStorage(x).buffer(device) : device.wrap(this.inputs[b.index].dtype, x);
         }
       }
-    });
+    };
+    const externals = this.#bindings.map(resolve);
     // The reads are queued at once, so a second run cannot overwrite these results before they are read.
     const run = device.run(this.executable, externals);
     const reads = this.#results.map((r, i) => {

@@ -5,7 +5,7 @@
 import { type DType, decode, type TypedArray } from '../base/dtype.js';
 import { DeviceError, InternalError } from '../base/errors.js';
 import { type Shape, size } from '../base/shape.js';
-import { type HostBuffer, isOp, makeNode, type Node } from '../graph/node.js';
+import { type HostBuffer, makeNode, type Node } from '../graph/node.js';
 import type { Device, DeviceBuffer } from './engine.js';
 
 /** Runs and reads that a device hasn't finished; synchronous calls are allowed only at 0. */
@@ -33,7 +33,7 @@ export class Storage implements HostBuffer {
   /** A second device's view of the host array. */
   #borrowed: { readonly device: Device; readonly buffer: DeviceBuffer } | null = null;
   #ready: Promise<void> | null = null;
-  #node: WeakRef<Node> | null = null;
+  #node: Node<'buffer'> | null = null;
 
   constructor(dtype: DType, shape: Shape) {
     this.dtype = dtype;
@@ -83,15 +83,13 @@ export class Storage implements HostBuffer {
 
   /** The node that stands for this content in graphs. */
   get node(): Node<'buffer'> {
-    const known = this.#node?.deref();
-    if (known && isOp(known, 'buffer')) return known;
-    const node = makeNode('buffer', [], this, this.dtype, this.shape);
-    this.#node = new WeakRef(node);
-    return node;
+    // Held strongly (they die together): a WeakRef here would keep its target alive through a whole synchronous loop.
+    this.#node ??= makeNode('buffer', [], this, this.dtype, this.shape);
+    return this.#node;
   }
-  /** Whether a graph or tensor may still look at this content. */
+  /** Whether a graph or tensor may look at this content. */
   get isShared(): boolean {
-    return this.#node?.deref() !== undefined;
+    return this.#node !== null;
   }
 
   /** Whether the content is in memory of `device` and nobody was ever shown it. */

@@ -6,7 +6,7 @@ import type { DType, TypedArray } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type Shape, showShape, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
-import { formatTensor, nest, type NestedArray } from './format.js';
+import { formatTensor, type NestedArray, nest } from './format.js';
 import { chainLimit, realize, realizeSync } from './realize.js';
 import { realized, state } from './state.js';
 import { decodeArray, Storage } from './storage.js';

@@ -1,6 +1,6 @@
 /** @file Trees: tensors inside nested arrays and plain objects, flattened and put back. */
 import { showShape } from '../base/shape.js';
-import { isTensor, Tensor } from './tensor.js';
+import { isTensor, type Tensor } from './tensor.js';
 
 /** Tensors and other values in nested arrays and plain objects. */
 export type Tree = unknown;

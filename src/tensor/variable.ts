@@ -9,13 +9,13 @@ import { type Shape, sameShape, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
 import type { Variable as GraphVariable } from '../graph/variable.js';
-import type { Device, DeviceBuffer } from './engine.js';
-import type { NestedArray } from './format.js';
-import { fromHost, toNode } from './operand.js';
 import { asBuffer } from './capture.js';
+import type { Device, DeviceBuffer } from './engine.js';
+import { type NestedArray, nest } from './format.js';
+import { fromHost, toNode } from './operand.js';
 import { flushWrites } from './realize.js';
-import { pendingWrites, state, type PendingWrite } from './state.js';
-import { Storage } from './storage.js';
+import { type PendingWrite, pendingWrites, state } from './state.js';
+import { decodeArray, Storage } from './storage.js';
 import { fromNode, type HostArray, type Readable, Tensor, type TensorLike } from './tensor.js';
 
 export interface VariableOptions {
@@ -96,11 +96,14 @@ export class Variable implements GraphVariable, PendingWrite, Readable {
     return this.assign(t);
   }
 
+  /** The elements now; f16 and bf16 as Float32Array. */
   async data(): Promise<TypedArray> {
+    // Past the node: nobody is shown the content, so the next Program needs no copy of it.
+    if (this.#storage) return decodeArray(this.dtype, await this.#storage.load());
     return this.#outside().data();
   }
   async array(): Promise<NestedArray> {
-    return this.#outside().array();
+    return nest(await this.data(), this.shape, this.dtype);
   }
   dataSync(): TypedArray {
     return this.#outside().dataSync();
