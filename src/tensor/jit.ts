@@ -9,7 +9,7 @@ import { makeNode, type Node } from '../graph/node.js';
 import { compileGraph, currentDevice, type Device, type DeviceBuffer, type Executable, type Slot } from './engine.js';
 import { realize } from './realize.js';
 import { state } from './state.js';
-import { Storage, track } from './storage.js';
+import { prepareAll, Storage, track } from './storage.js';
 import { storageOf, Tensor } from './tensor.js';
 import { hoist, type TracedGraph, trace } from './trace.js';
 import { flattenTree, mapTree } from './tree.js';
@@ -107,9 +107,10 @@ function call(entry: Entry, leaves: readonly Tensor[], device: Device): Tensor[]
     });
   } else {
     const work = (async (): Promise<DeviceBuffer[]> => {
+      const ready = await entry.compiled;
       await realize(sources);
-      for (const t of sources) await storageOf(t.node)?.prepare(device);
-      const { buffers, run } = launch(entry, await entry.compiled, leaves, values, device);
+      await prepareAll([...sources, ...ready.held.map((n) => new Tensor(n))].map(contentOf), device);
+      const { buffers, run } = launch(entry, ready, leaves, values, device);
       await run;
       return buffers;
     })();
@@ -121,6 +122,11 @@ function call(entry: Entry, leaves: readonly Tensor[], device: Device): Tensor[]
   });
   return outputs.slice(0, first).map((s) => new Tensor(s.node));
 }
+function contentOf(t: Tensor | undefined): Storage {
+  const storage = t ? storageOf(t.node) : null;
+  if (!storage) throw new InternalError('jit: an argument was not realized');
+  return storage;
+}
 function launch(
   entry: Entry,
   ready: Ready,
@@ -129,11 +135,7 @@ function launch(
   device: Device,
 ): { buffers: DeviceBuffer[]; run: Promise<void> } {
   const buffers = entry.outputs.map((o) => device.allocate(o.dtype, size(o.shape)));
-  const content = (t: Tensor | undefined): DeviceBuffer => {
-    const storage = t ? storageOf(t.node) : null;
-    if (!storage) throw new InternalError('jit: an argument was not realized');
-    return storage.buffer(device);
-  };
+  const content = (t: Tensor | undefined): DeviceBuffer => contentOf(t).buffer(device);
   const resolve = (slot: Slot): DeviceBuffer => {
     switch (slot.kind) {
       case 'input':

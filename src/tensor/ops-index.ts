@@ -130,12 +130,18 @@ export function slice(x: TensorLike, start: Index, sizes?: Index, ...more: Index
   return fromNode(ops.slice(n, start, end));
 }
 
-/** Slices of `x` at `indices` along `axis` (the flattened tensor when left out); negative indices count from the end when they are constants. */
+/** Slices of `x` at `indices` along `axis` (the flattened tensor when left out); negative ones count from the end. */
 export function take(x: TensorLike, indices: TensorLike, axis?: number | null): Tensor {
   let n = toNode(x);
   if (axis === undefined || axis === null) n = ops.reshape(n, [size(n.shape)]);
   const a = normalizeAxis(axis ?? 0, n.shape.length, 'take');
-  return fromNode(ops.take(n, wrapNegative(indexNode(indices, 'take'), n.shape[a], indices), a));
+  const extent = n.shape[a];
+  // Positions that are known are put right here, computed ones in the graph.
+  if (Array.isArray(indices) && indices.every((i) => typeof i === 'number')) {
+    const known = Int32Array.from(indices, (i) => (i < 0 ? i + extent : i));
+    return fromNode(ops.take(n, toNode(known), a));
+  }
+  return fromNode(ops.take(n, wrapNegative(indexNode(indices, 'take'), extent, indices), a));
 }
 /** Negative positions count from the end; lists of numbers are fixed here, tensors in the graph. */
 function wrapNegative(i: Node, extent: number, original: TensorLike): Node {

@@ -10,7 +10,7 @@ import type { Node } from '../graph/node.js';
 import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, referenceDevice, type Slot } from './engine.js';
 import { pendingWrites, realized, state } from './state.js';
-import { isIdle, Storage, track } from './storage.js';
+import { isIdle, prepareAll, Storage, track } from './storage.js';
 import type { Tensor } from './tensor.js';
 
 /** Estimated operations and bytes below which a Program runs on the plain device. */
@@ -182,7 +182,7 @@ export async function realize(tensors: readonly Tensor[]): Promise<void> {
     // On the plain device a run is over before a promise would be; elsewhere the event loop stays free.
     if (!(device === referenceDevice() && runNow(job, device))) {
       const compiled = await compileLater(job.entry, device);
-      for (const leaf of job.capture.leaves) await leaf.prepare(device);
+      await prepareAll(job.capture.leaves, device);
       const { externals, outputs } = bind(job, compiled);
       await track(device, device.run(compiled.executable, externals));
       settle(job, outputs);

@@ -135,11 +135,14 @@ export class Step {
     // What is read must be on the device only when the queue has come to this run: the launch itself is part of the turn,
     // its completion isn't.
     return inTurn(async () => {
-      if (pendingWrites.size > 0) await flushWrites();
-      const tensors = inputs.filter(isTensor);
-      await realize(tensors);
-      for (const t of tensors) await storageOf(t.node)?.prepare(this.device);
-      for (const v of this.#variables) await v.prepare(this.device);
+      // Again when something was assigned or read meanwhile.
+      while (!this.#isReady(inputs)) {
+        if (pendingWrites.size > 0) await flushWrites();
+        const tensors = inputs.filter(isTensor);
+        await realize(tensors);
+        for (const t of tensors) await storageOf(t.node)?.prepare(this.device);
+        for (const v of this.#variables) await v.prepare(this.device);
+      }
       return { outputs: this.#launch(inputs) };
     }).then((launched) => launched.outputs);
   }

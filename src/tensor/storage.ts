@@ -180,6 +180,12 @@ export class Storage implements HostBuffer {
   }
 }
 
+/** Waits until each of these is usable on `device`, also those that are parted from it meanwhile. */
+export async function prepareAll(storages: Iterable<Storage>, device: Device): Promise<void> {
+  const open = (): Storage[] => [...storages].filter((s) => !s.availableOn(device));
+  for (let waiting = open(); waiting.length > 0; waiting = open()) await Promise.all(waiting.map((s) => s.prepare(device)));
+}
+
 /** Storage form → numbers: f16 and bf16 become a Float32Array, the rest is itself. */
 export function decodeArray(dtype: DType, data: TypedArray): TypedArray {
   if (dtype !== 'f16' && dtype !== 'bf16') return data;
