@@ -3,8 +3,8 @@ import { InternalError } from '../base/errors.js';
 
 /** Jobs run one at a time; one that fails rejects its own promise and the queue goes on. */
 export class FifoQueue {
-  /** Each starts a job and returns a promise when the job goes on without us. */
-  #waiting: (() => PromiseLike<void> | undefined)[] = [];
+  /** Each starts a job and says whether it goes on without us; then it calls `#pump` itself when it ends. */
+  #waiting: (() => boolean)[] = [];
   #head = 0;
   #busy = false;
   #whenIdle: (() => void)[] = [];
@@ -19,12 +19,25 @@ export class FifoQueue {
       this.#waiting.push(() => {
         try {
           const result = work();
-          if (result instanceof Promise) return result.then(resolve, reject);
+          if (result instanceof Promise) {
+            // The queue moves on first, so that whoever awaits the last job finds the device idle.
+            result.then(
+              (value) => {
+                this.#pump();
+                resolve(value);
+              },
+              (error) => {
+                this.#pump();
+                reject(error);
+              },
+            );
+            return true;
+          }
           resolve(result);
         } catch (error) {
           reject(error);
         }
-        return undefined;
+        return false;
       });
       if (!this.#busy) this.#pump();
     });
@@ -47,13 +60,7 @@ export class FifoQueue {
 
   #pump(): void {
     this.#busy = true;
-    while (this.#head < this.#waiting.length) {
-      const pending = this.#waiting[this.#head++]();
-      if (pending) {
-        void pending.then(() => this.#pump());
-        return;
-      }
-    }
+    while (this.#head < this.#waiting.length) if (this.#waiting[this.#head++]()) return;
     this.#waiting = [];
     this.#head = 0;
     this.#busy = false;

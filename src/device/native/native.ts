@@ -1,0 +1,325 @@
+/** @file The native device: kernels rendered to C, compiled by the system's compiler and run by a pool of threads. */
+import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
+import { DeviceError, InternalError } from '../../base/errors.js';
+import { type NodeModules, nodeModules } from '../../base/host-node.js';
+import type { Program } from '../../kernel/program.js';
+import type { TargetInfo } from '../../kernel/target.js';
+import { cScratchBytes } from '../../render/c.js';
+import type { Device, DeviceBuffer, Executable } from '../device.js';
+import { FifoQueue } from '../queue.js';
+import { loadKoffi, type Runtime } from './binding.js';
+import { compilerAdvice, findCompiler } from './compiler.js';
+import { cpuLevel, nativeTarget, threadCount } from './cpu.js';
+import { KernelStore, type LoadedKernels } from './kernels.js';
+import { estimateNs, schedule } from './schedule.js';
+
+/** Runs estimated shorter than this (ns) are made in the calling thread: handing them over would take longer. */
+const shortRun = 20_000;
+
+const alignUp = (n: number): number => Math.ceil(n / 64) * 64;
+
+class NativeBuffer implements DeviceBuffer {
+  readonly dtype: DType;
+  readonly size: number;
+  readonly data: TypedArray;
+  /** Of the first element; stable while `data` lives. */
+  readonly address: bigint;
+  constructor(dtype: DType, data: TypedArray, address: bigint) {
+    this.dtype = dtype;
+    this.size = data.length;
+    this.data = data;
+    this.address = address;
+  }
+}
+
+/** What of an executable outlives it: told apart so that its finalizer holds no reference to it. */
+interface PlanRecord {
+  readonly handle: number;
+  readonly arenaBytes: number;
+}
+
+class NativeExecutable implements Executable {
+  readonly program: Program;
+  readonly compileSeconds: number;
+  readonly cachedKernels: number;
+  readonly record: PlanRecord;
+  /** Addresses of the external buffers of the run in progress. */
+  readonly slots: BigUint64Array;
+  readonly isShort: boolean;
+  /** Constants that the plan points into. */
+  readonly constants: readonly TypedArray[];
+  readonly #source: () => string[];
+  readonly #dispose: () => void;
+
+  constructor(
+    program: Program,
+    loaded: { seconds: number; cached: number },
+    record: PlanRecord,
+    constants: readonly TypedArray[],
+    source: () => string[],
+    dispose: () => void,
+  ) {
+    this.program = program;
+    this.compileSeconds = loaded.seconds;
+    this.cachedKernels = loaded.cached;
+    this.record = record;
+    this.slots = new BigUint64Array(program.externals);
+    this.isShort = program.calls.reduce((ns, c) => ns + estimateNs(c.kernel), 0) < shortRun;
+    this.constants = constants;
+    this.#source = source;
+    this.#dispose = dispose;
+  }
+
+  source(): string[] {
+    return this.#source();
+  }
+
+  [Symbol.dispose](): void {
+    this.#dispose();
+  }
+}
+
+/** Whether the native device can work here; the reason if not. */
+export function nativeUnusable(): string | null {
+  const modules = nodeModules();
+  if (!modules) return 'needs Node.js 20.16 or newer';
+  if (process.platform === 'win32') return 'does not run on Windows (WSL works)';
+  const compiler = findCompiler(modules);
+  if (typeof compiler === 'string') return `${compiler}. ${compilerAdvice}`;
+  try {
+    loadKoffi(modules);
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+export class NativeDevice implements Device {
+  readonly name = 'native';
+  readonly target: TargetInfo;
+  readonly #modules: NodeModules;
+  readonly #address: (data: ArrayBufferView) => bigint;
+  #store: KernelStore | undefined;
+  readonly #queue = new FifoQueue();
+  /** Plans that may still run; the arena shrinks when the largest is gone. */
+  readonly #plans = new Set<PlanRecord>();
+  readonly #finalizer = new FinalizationRegistry<PlanRecord>((record) => this.#free(record));
+  #arenaBytes = 0;
+
+  /** Throws DeviceError when the device cannot work here. */
+  constructor() {
+    const reason = nativeUnusable();
+    const modules = nodeModules();
+    if (reason !== null || !modules) throw new DeviceError(`native: cannot be used: ${reason}`);
+    this.#modules = modules;
+    this.target = nativeTarget(modules, cpuLevel(modules), threadCount());
+    const koffi = loadKoffi(modules);
+    this.#address = (data) => {
+      // Small arrays live in V8's heap, where they move, until their buffer is asked for.
+      void data.buffer;
+      return data.byteLength === 0 ? 0n : koffi.address(data);
+    };
+  }
+
+  /** Opened at the first compilation: the cache folder and the runtime. */
+  get #kernels(): KernelStore {
+    if (!this.#store) {
+      const compiler = findCompiler(this.#modules);
+      if (typeof compiler === 'string') throw new DeviceError(`native: ${compiler}. ${compilerAdvice}`);
+      this.#store = new KernelStore(this.#modules, compiler, this.target);
+    }
+    return this.#store;
+  }
+
+  get #runtime(): Runtime {
+    return this.#kernels.runtime;
+  }
+
+  allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
+    if (data && data.length !== size)
+      throw new DeviceError(`native: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    const array = this.#array(dtype, size);
+    if (data) array.data.set(data);
+    return array;
+  }
+
+  #array(dtype: DType, size: number): NativeBuffer {
+    const bytes = size * dtypes[dtype].bytes;
+    try {
+      // V8 aligns large buffers to pages, small ones to 8 or 16 bytes: leave room to begin at a cache line.
+      const memory = new ArrayBuffer(bytes + 64);
+      const start = this.#address(new Uint8Array(memory));
+      const offset = Number((64n - (start % 64n)) % 64n);
+      return new NativeBuffer(dtype, view(dtype, memory, offset, size), start + BigInt(offset));
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new DeviceError(`native: no memory for ${size} elements of ${dtype} (${bytes} bytes). Use a smaller batch or model.`, {
+        cause,
+      });
+    }
+  }
+
+  wrap(dtype: DType, data: TypedArray): DeviceBuffer {
+    return new NativeBuffer(dtype, data, this.#address(data));
+  }
+
+  async compile(program: Program): Promise<Executable> {
+    const start = performance.now();
+    const loaded = await this.#kernels.load(program.calls.map((c) => c.kernel));
+    return this.#executable(program, loaded, start);
+  }
+
+  compileSync(program: Program): Executable {
+    const start = performance.now();
+    return this.#executable(program, this.#kernels.loadSync(program.calls.map((c) => c.kernel)), start);
+  }
+
+  #executable(program: Program, loaded: LoadedKernels, start: number): Executable {
+    const constants: TypedArray[] = [];
+    const places = program.buffers.map((b): [kind: bigint, value: bigint] => {
+      switch (b.place.kind) {
+        case 'external':
+          return [2n, BigInt(b.place.slot)];
+        case 'arena':
+          return [1n, BigInt(b.place.offset)];
+        case 'constant': {
+          const copy = this.#array(b.dtype, b.size);
+          bytesOf(copy.data).set(bytesOf(b.place.data).subarray(0, copy.data.byteLength));
+          constants.push(copy.data);
+          return [0n, copy.address];
+        }
+      }
+    });
+    const plan = schedule(program, this.target.threads);
+    const args = program.calls.flatMap((c) => c.buffers.flatMap((i) => places[i]));
+    let first = 0;
+    const calls = program.calls.flatMap(({ kernel, buffers }, i) => {
+      const { owner, barrier } = plan.calls[i];
+      const call = [loaded.addresses[i], kernel.grid.extent, first, owner, barrier ? 1 : 0].map(BigInt);
+      first += buffers.length;
+      return call;
+    });
+    const scratch = alignUp(program.calls.reduce((n, c) => Math.max(n, cScratchBytes(c.kernel)), 0));
+    const handle = this.#runtime.plan(BigInt64Array.from(calls), BigInt64Array.from(args), program.arenaBytes, scratch, plan.isParallel);
+    if (handle === 0) throw new DeviceError('native: no memory for the plan of a program. Use a smaller model.');
+    const record: PlanRecord = { handle, arenaBytes: program.arenaBytes };
+    this.#plans.add(record);
+    const kernels = this.#kernels;
+    const executable = new NativeExecutable(
+      program,
+      { seconds: (performance.now() - start) / 1000, cached: loaded.cached },
+      record,
+      constants,
+      () => program.calls.map((c) => kernels.source(c.kernel)),
+      () => void this.#queue.add(() => this.#free(record)),
+    );
+    this.#finalizer.register(executable, record);
+    return executable;
+  }
+
+  #free(record: PlanRecord): void {
+    if (!this.#plans.delete(record)) return;
+    this.#runtime.free(record.handle);
+    const needed = [...this.#plans].reduce((n, p) => Math.max(n, p.arenaBytes), 0);
+    // The runtime takes the memory again when a larger plan runs.
+    if (needed < this.#arenaBytes / 2) {
+      this.#runtime.trim(needed);
+      this.#arenaBytes = needed;
+    }
+  }
+
+  run(executable: Executable, externals: readonly DeviceBuffer[]): Promise<void> {
+    const given = [...externals];
+    return this.#queue.add(() => {
+      const e = this.#bind(executable, given);
+      if (e.isShort) return this.#runtime.run(e.record.handle, e.slots, null);
+      return this.#runAsync(e, given, null);
+    });
+  }
+
+  runSync(executable: Executable, externals: readonly DeviceBuffer[]): void {
+    this.#queue.mustBeIdle('runSync');
+    const e = this.#bind(executable, externals);
+    this.#runtime.run(e.record.handle, e.slots, null);
+  }
+
+  /** Runs once with all threads meeting around every call; gives the milliseconds of each call. */
+  profile(executable: Executable, externals: readonly DeviceBuffer[]): Promise<number[]> {
+    const given = [...externals];
+    return this.#queue.add(async () => {
+      const e = this.#bind(executable, given);
+      const times = new Float64Array(e.program.calls.length);
+      await this.#runAsync(e, given, times);
+      return [...times];
+    });
+  }
+
+  /** The callback holds the buffers, so that no collector frees what another thread is using. */
+  #runAsync(e: NativeExecutable, given: readonly DeviceBuffer[], times: Float64Array | null): Promise<void> {
+    const inUse = new Set<unknown>([e, times, ...given]);
+    return new Promise((resolve, reject) => {
+      this.#runtime.runAsync(e.record.handle, e.slots, times, (error) => {
+        inUse.clear();
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  #bind(executable: Executable, externals: readonly DeviceBuffer[]): NativeExecutable {
+    if (!(executable instanceof NativeExecutable)) throw new InternalError('native device: received an executable of another device.');
+    if (!this.#plans.has(executable.record)) throw new InternalError('native device: the executable was disposed of.');
+    const { program, slots, record } = executable;
+    if (externals.length !== program.externals)
+      throw new InternalError(`native device: expected ${program.externals} external buffers, received ${externals.length}.`);
+    for (const b of program.buffers) {
+      if (b.place.kind !== 'external') continue;
+      const given = own(externals[b.place.slot]);
+      if (given.size < b.size || given.dtype !== b.dtype)
+        throw new InternalError(
+          `native device: external ${b.place.slot} should hold ${b.size} of ${b.dtype}, received ${given.size} of ${given.dtype}.`,
+        );
+    }
+    for (let i = 0; i < slots.length; i++) slots[i] = own(externals[i]).address;
+    this.#arenaBytes = Math.max(this.#arenaBytes, record.arenaBytes);
+    return executable;
+  }
+
+  read(buffer: DeviceBuffer): Promise<TypedArray> {
+    return this.#queue.add(() => own(buffer).data.slice());
+  }
+
+  readSync(buffer: DeviceBuffer): TypedArray {
+    this.#queue.mustBeIdle('readSync');
+    return own(buffer).data.slice();
+  }
+
+  write(buffer: DeviceBuffer, data: TypedArray): void {
+    const to = own(buffer).data;
+    if (data.length !== to.length)
+      throw new DeviceError(`native: write does not fit the buffer. Expected ${to.length} elements, received ${data.length}.`);
+    this.#queue.write(
+      () => to.set(data),
+      () => {
+        const copy = data.slice();
+        return () => to.set(copy);
+      },
+    );
+  }
+
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+}
+
+function own(buffer: DeviceBuffer): NativeBuffer {
+  if (!(buffer instanceof NativeBuffer)) throw new InternalError('native device: received a buffer of another device.');
+  return buffer;
+}
+
+const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+
+function view(dtype: DType, memory: ArrayBuffer, offset: number, size: number): TypedArray {
+  const make: new (memory: ArrayBuffer, offset: number, size: number) => TypedArray = dtypes[dtype].array;
+  return new make(memory, offset, size);
+}

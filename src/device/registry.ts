@@ -1,0 +1,88 @@
+/**
+ * @file Which device computes: TENON_DEVICE, else native where a C compiler is found, else reference, said once.
+ * Devices are made at their first use. No `node:` import is reached from here, so browsers can bundle it: native finds
+ * Node at run time, and says that it is unusable elsewhere.
+ */
+import { ConfigError } from '../base/errors.js';
+import { host } from '../base/host.js';
+import { log } from '../base/log.js';
+import type { Device } from './device.js';
+import { NativeDevice, nativeUnusable } from './native/native.js';
+import { ReferenceDevice } from './reference/reference.js';
+
+interface Entry {
+  /** null, or why the device cannot be used here. */
+  unusable(): string | null;
+  make(): Device;
+}
+
+/** In order of preference. */
+const table = {
+  native: { unusable: nativeUnusable, make: () => new NativeDevice() },
+  reference: { unusable: () => null, make: () => new ReferenceDevice() },
+} as const satisfies Record<string, Entry>;
+
+export type DeviceName = keyof typeof table;
+
+const names = Object.keys(table) as DeviceName[];
+const made = new Map<DeviceName, Device>();
+let current: Device | undefined;
+
+function deviceNamed(name: string, who: string): Device {
+  const known = names.find((n) => n === name);
+  if (!known) throw new ConfigError(`${who}: unknown device. Expected one of ${names.join(', ')}, received "${name}".`);
+  let device = made.get(known);
+  if (!device) {
+    const reason = table[known].unusable();
+    if (reason !== null) throw new ConfigError(`${who}: the device "${known}" cannot be used here: ${reason}`);
+    device = table[known].make();
+    made.set(known, device);
+  }
+  return device;
+}
+
+/**
+ * The device in use; chosen at the first call.
+ * @throws ConfigError when TENON_DEVICE names no device or one that cannot be used here.
+ */
+export function currentDevice(): Device {
+  if (current) return current;
+  const wish = host.environment('TENON_DEVICE');
+  if (wish !== undefined) {
+    current = deviceNamed(wish, 'TENON_DEVICE');
+    return current;
+  }
+  const reason = nativeUnusable();
+  if (reason !== null) log.notice(`computing on the slow reference device, because native is unusable: ${reason}`);
+  current = deviceNamed(reason === null ? 'native' : 'reference', 'device');
+  return current;
+}
+
+/** The same, under the name that people know. */
+export const getDevice = currentDevice;
+
+/** The plain device, whichever is in use. */
+export const referenceDevice = (): Device => deviceNamed('reference', 'device');
+
+/**
+ * Computes on `name` from now on. Tensors and Variables made before stay readable where they are.
+ * @throws ConfigError for an unknown or unusable device.
+ */
+export function setDevice(name: DeviceName | (string & {})): void {
+  current = deviceNamed(name, 'setDevice');
+}
+
+export interface DeviceStatus {
+  readonly name: DeviceName;
+  readonly usable: boolean;
+  /** Why it is not usable; null when it is. */
+  readonly reason: string | null;
+}
+
+/** Every device and whether it works here. */
+export function listDevices(): DeviceStatus[] {
+  return names.map((name) => {
+    const reason = table[name].unusable();
+    return { name, usable: reason === null, reason };
+  });
+}
