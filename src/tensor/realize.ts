@@ -15,7 +15,7 @@ import type { Tensor } from './tensor.js';
 
 /** Estimated operations and bytes below which a Program runs on the plain device. */
 const SMALL = 1e6;
-/** Cumulated cost after which a small Program is worth compiling (about half a second of plain JavaScript). */
+/** Cumulated cost after which a small Program is worth compiling (a few tenths of a second of plain JavaScript). */
 const PROMOTE = 5e7;
 /** Below this a single run costs less in JavaScript than a native call does: never worth it. */
 const TINY = 1e4;
