@@ -4,7 +4,7 @@ import { allocate, type DType, decode, encode, isFloat, type TypedArray } from '
 import { type Shape, size } from '../../src/base/shape.js';
 import { compileGraph } from '../../src/compile/compile.js';
 import type { Device, DeviceBuffer } from '../../src/device/device.js';
-import { ReferenceDevice } from '../../src/device/reference/reference.js';
+import { currentDevice, listDevices, setDevice } from '../../src/device/registry.js';
 import { interpret } from '../../src/graph/interpret.js';
 import { isOp, makeNode, type Node, topological } from '../../src/graph/node.js';
 
@@ -99,8 +99,14 @@ export async function conforms(
   }
 }
 
-/** The devices usable on this machine. */
+/** The devices usable on this machine; the others say why in the output. */
 export async function devices(): Promise<Device[]> {
-  const list: Device[] = [new ReferenceDevice()];
+  const list: Device[] = [];
+  for (const d of listDevices()) {
+    if (d.usable) {
+      setDevice(d.name);
+      list.push(currentDevice());
+    } else console.warn(`conformance: ${d.name} is skipped: ${d.reason}`);
+  }
   return list;
 }
