@@ -128,6 +128,12 @@ export function fuse(roots: readonly Node[]): Fusion {
     depth.set(n, isSource(n) || isFree(n) ? 0 : isAnchor(n) ? Number.POSITIVE_INFINITY : below + elementCost(n));
   }
 
+  // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
+  const overAnchor = new Set<Node>();
+  for (const n of order)
+    if (isAnchor(n) ? !isClosed(n) : keepsOrder(n) && n.inputs.some((i) => overAnchor.has(i) && size(i.shape) === size(n.shape)))
+      overAnchor.add(n);
+
   const groups: Group[] = [];
   const groupsOf = new Map<Node, Set<Group>>();
   const storedBy = new Map<Node, Group>();
@@ -242,7 +248,8 @@ export function fuse(roots: readonly Node[]): Fusion {
     const repeats = (g: Group) => !isMovement && countIn(g) > 1.5 * size(n.shape) && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
     const cheap = (depth.get(n) ?? 0) <= 2 || isMovement;
     const only = candidates.size === 1 ? [...candidates][0] : undefined;
-    if (!needsStore && only && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
+    const isEpilogue = only !== undefined && isElementwise(n) && overAnchor.has(n) && !alignedIn(only);
+    if (!needsStore && only && !isEpilogue && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
     else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
       for (const g of candidates) join(g, n, countIn(g), alignedIn(g));
     else {

@@ -92,11 +92,56 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
       const end = iadd(from, chunk);
       to = inner.extent % chunk === 0 ? end : op('min', 'index', end, index(inner.extent));
     }
-    let stmts: Stmt[] = [loop(inner.name, from, to, body, { mode })];
+    let stmts: Stmt[] = splitAtGuards(body, inner.name, (b) => loop(inner.name, from, to, b, { mode }));
     for (let i = between.length - 1; i >= 0; i--) stmts = [loop(between[i].name, 0, between[i].extent, stmts)];
     return [...out, ...stmts];
   };
   return { grid: { ...grid, extent: items * chunks }, wrap };
+}
+
+/**
+ * The innermost loop, split in two at a guard that does not change in it: padding on an outer axis becomes a choice of
+ * loops instead of a test and a masked load an element. At most two guards, since each doubles the code.
+ */
+function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonly Stmt[]) => Stmt, depth = 0): Stmt[] {
+  const at = body.findIndex((s) => s.kind === 'if' && !s.otherwise);
+  const guard = body[at];
+  if (depth >= 2 || guard?.kind !== 'if') return [make(body)];
+  const before = body.slice(0, at);
+  const inside = [name, ...before.flatMap((s) => (s.kind === 'let' || s.kind === 'mut' ? [s.name] : []))];
+  if (inside.some((n) => mentionsVariable(guard.cond, n))) return [make(body)];
+  const after = body.slice(at + 1);
+  return [
+    {
+      kind: 'if',
+      cond: guard.cond,
+      then: splitAtGuards([...before, ...guard.then, ...after], name, make, depth + 1),
+      otherwise: splitAtGuards([...before, ...after], name, make, depth + 1),
+    },
+  ];
+}
+
+function mentionsVariable(e: Expr, name: string): boolean {
+  const go = (x: Expr) => mentionsVariable(x, name);
+  switch (e.kind) {
+    case 'const':
+      return false;
+    case 'var':
+      return e.name === name;
+    case 'load':
+      return go(e.index);
+    case 'op':
+      return e.args.some(go);
+    case 'cast':
+    case 'splat':
+      return go(e.x);
+    case 'fma':
+      return go(e.a) || go(e.b) || go(e.c);
+    case 'random':
+      return go(e.counter) || go(e.step) || go(e.key0) || go(e.key1);
+    default:
+      return e satisfies never;
+  }
 }
 
 /** `let`s that give each axis its part of a flat item number, innermost last. */
