@@ -33,6 +33,10 @@ function vectorTypes(): string {
 }
 
 const common = String.raw`
+#ifndef __clang__
+// It carries a broadcast's element from step to step through the stack: 2.5 times slower where rows overlap (convolutions).
+#pragma GCC optimize("no-predictive-commoning")
+#endif
 #define T_FN static inline __attribute__((always_inline, unused))
 #define T_MAP1(V, N, F, X) ({ V x_ = (X), r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_]); r_; })
 #define T_MAP2(V, N, F, X, Y) ({ V x_ = (X), y_ = (Y), r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_], y_[l_]); r_; })

@@ -238,18 +238,22 @@ class CRenderer {
   #statement(s: Stmt): void {
     switch (s.kind) {
       case 'for':
-        return this.#for(s);
+        this.#for(s);
+        break;
       case 'let':
       case 'mut':
         if (s.kind === 'let' && this.#isNatural(s.value)) this.#natural.add(s.name);
         else this.#natural.delete(s.name);
-        return this.#push(
+        this.#push(
           `${s.kind === 'let' ? 'const ' : ''}${this.#type(s.value.type, s.value.lanes)} ${this.#name(s.name)} = ${this.expr(s.value)};`,
         );
+        break;
       case 'assign':
-        return this.#push(`${this.#name(s.name)} = ${this.expr(s.value)};`);
+        this.#push(`${this.#name(s.name)} = ${this.expr(s.value)};`);
+        break;
       case 'store':
-        return this.#store(s.buffer, s.index, s.value);
+        this.#store(s.buffer, s.index, s.value);
+        break;
       case 'if':
         this.#push(`if (${this.expr(s.cond)}) {`);
         this.#block(s.then);
@@ -257,13 +261,16 @@ class CRenderer {
           this.#push('} else {');
           this.#block(s.otherwise);
         }
-        return this.#push('}');
+        this.#push('}');
+        break;
       case 'local': {
         this.#dtype.set(s.name, s.type);
-        return this.#array(storage[s.type], this.#name(s.name), s.size);
+        this.#array(storage[s.type], this.#name(s.name), s.size);
+        break;
       }
       case 'argsort':
-        return this.#argsort(s);
+        this.#argsort(s);
+        break;
       default:
         s satisfies never;
     }
@@ -376,7 +383,8 @@ class CRenderer {
     if (n === 1) {
       const stored =
         dtype === 'f16' || dtype === 'bf16' ? `t_${dtype}_store(${x})` : dtypes[dtype].bytes === 1 ? `(${storage[dtype]})(${x})` : x;
-      return this.#push(`${name}[${place}] = ${stored};`);
+      this.#push(`${name}[${place}] = ${stored};`);
+      return;
     }
     const memory = `${storedVector[dtype]}${n}`;
     const stored =

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { allocate, decode, encode, type DType } from '../../src/base/dtype.js';
-import { cast, constant, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../src/kernel/kernel.js';
+import { allocate, type DType, decode, encode } from '../../src/base/dtype.js';
 import type { Expr, Kernel, Stmt, ValueType } from '../../src/kernel/kernel.js';
+import { cast, constant, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../src/kernel/kernel.js';
 import { isScalarOp, scalarOps, scalarRow } from '../../src/kernel/scalar-ops.js';
 import { renderC } from '../../src/render/c.js';
 import { compileC, compilers, targets } from './c-run.js';
@@ -59,8 +59,12 @@ const samples: Record<string, number[]> = { f32: floats, i32: integers, u32: int
 function columns(dtype: DType, arity: number): number[][] {
   const s = samples[dtype];
   const out: number[][] = Array.from({ length: arity }, () => []);
-  for (const a of s) for (const b of arity > 1 ? s : [0]) [a, b].slice(0, arity).forEach((v, k) => out[k].push(v));
-  while (out[0].length % 8) out.forEach((c) => c.push(c[0]));
+  for (const a of s)
+    for (const b of arity > 1 ? s : [0])
+      [a, b].slice(0, arity).forEach((v, k) => {
+        out[k].push(v);
+      });
+  while (out[0].length % 8) for (const c of out) c.push(c[0]);
   return out;
 }
 const fill = (dtype: DType, values: number[]) => {

@@ -4,7 +4,7 @@
  */
 import type { DType } from '../../base/dtype.js';
 import { isFloat } from '../../base/dtype.js';
-import type { BufferParam, Expr, Kernel, Stmt, ValueType } from '../../kernel/kernel.js';
+import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { iadd, idiv, imod, imul, index } from '../../kernel/kernel.js';
 
 /** A dimension of the index space: strides in elements, 0 where an operand does not vary along it. */
@@ -126,16 +126,21 @@ export function touched(body: readonly Stmt[], into = new Set<string>()): Set<st
     switch (e.kind) {
       case 'load':
         into.add(e.buffer);
-        return see(e.index);
+        see(e.index);
+        break;
       case 'op':
-        return e.args.forEach(see);
+        for (const x of e.args) see(x);
+        break;
       case 'cast':
       case 'splat':
-        return see(e.x);
+        see(e.x);
+        break;
       case 'fma':
-        return [e.a, e.b, e.c].forEach(see);
+        for (const x of [e.a, e.b, e.c]) see(x);
+        break;
       case 'random':
-        return [e.counter, e.step, e.key0, e.key1].forEach(see);
+        for (const x of [e.counter, e.step, e.key0, e.key1]) see(x);
+        break;
     }
   };
   for (const s of body) {
@@ -184,5 +189,3 @@ export function kernelOf(
   const names = touched(body);
   return { label, buffers: buffers.filter((b) => names.has(b.name)), grid: { name: 'c_item', extent: items }, body, flops, bytes };
 }
-
-export const valueOf = (dtype: DType): ValueType => dtype;

@@ -19,6 +19,7 @@ import {
   unravel,
 } from './contract-dims.js';
 import { chooseTile, type TileChoice } from './tile.js';
+import { vectorize } from './vectorize.js';
 
 /** Stands in for a missing row or column dim. */
 const unit: Axis = { extent: 1, a: 0, b: 0, parts: [] };
@@ -119,15 +120,30 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const whole1 = chosen.cycles * repeat;
   const colTiles = tile.cols.reduce((n, p) => n + p.count, 0);
   const fixedItems = repeat * colTiles;
-  const items = Math.max(1, Math.min(target.threads * 8, Math.floor(whole1 / 20_000)));
-  let parts = Math.max(1, ceilDiv(items, fixedItems));
-  if (pack) parts = Math.min(parts, Math.max(1, Math.floor(rows / 64)));
   const loops = [...outerRows.map((x) => x.extent), tile.rows.reduce((n, p) => n + p.count, 0)];
-  let at = 0;
-  let wanted = parts;
-  while (at < loops.length - 1 && wanted > loops[at]) wanted = ceilDiv(wanted, loops[at++]);
-  const chunk = ceilDiv(loops[at], Math.min(wanted, loops[at]));
-  const rowItems = extentOf(loops.slice(0, at).map((extent) => ({ extent }))) * ceilDiv(loops[at], chunk);
+  const rowSplitFor = (parts: number) => {
+    let at = 0;
+    let wanted = parts;
+    while (at < loops.length - 1 && wanted > loops[at]) wanted = ceilDiv(wanted, loops[at++]);
+    const chunk = ceilDiv(loops[at], Math.min(wanted, loops[at]));
+    const count = loops.slice(0, at).reduce((n, e) => n * e, 1) * ceilDiv(loops[at], chunk);
+    return { at, chunk, count };
+  };
+  // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
+  const most = Math.max(1, Math.min(rows, ceilDiv(target.threads * 8, fixedItems), Math.floor(whole1 / fixedItems / 8000)));
+  let rowParts = rowSplitFor(1);
+  let bestTime = Number.POSITIVE_INFINITY;
+  for (let parts = 1; parts <= most; parts++) {
+    const choice = rowSplitFor(parts);
+    const count = choice.count * fixedItems;
+    const itemCycles = whole1 / count + packCycles / fixedItems + 300;
+    const time = (ceilDiv(count, target.threads) + 0.25) * itemCycles;
+    if (time < bestTime * 0.995) {
+      bestTime = time;
+      rowParts = choice;
+    }
+  }
+  const { at, chunk, count: rowItems } = rowParts;
 
   // Too few items for the threads, and enough work to share: sum parts of the reduction apart.
   let split = 1;
@@ -153,7 +169,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     block,
     rowSplit: { at, chunk },
     split,
-    cycles: whole1 + packCycles * parts,
+    cycles: whole1 + packCycles * rowItems,
   };
 }
 
@@ -177,7 +193,10 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const items = extents.reduce((n, e) => n * e, 1);
   const coordinates = unravel(variable('c_item'), extents).map((e, i) => named(`c_i${i}`, e, body));
   let next = 0;
-  const take = (n: number): Expr[] => coordinates.slice(next, (next += n));
+  const take = (n: number): Expr[] => {
+    next += n;
+    return coordinates.slice(next - n, next);
+  };
   const batchAt = take(p.batch.length);
   const [part] = take(1);
   const rowGridAt = take(rowGrid.length);
@@ -292,9 +311,8 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       out.push(
         loop('c_z', 0, itemRows * stride, [{ kind: 'store', buffer: 'c_sum', index: at, value: constant(type, 0) }], { mode: 'simd' }),
       );
-    } else {
-      out.push({ kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * stride });
     }
+    const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * stride };
 
     // ---- a block of the reduction
     const step: Stmt[] = [];
@@ -400,59 +418,97 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           return inside;
         }),
       );
+      const direct = blocked ? null : finishInRegisters(at);
+      if (direct) return [...s, ...direct];
+      if (!blocked && !out.includes(tileLocal)) out.push(tileLocal);
       // A vector that was moved back covers columns of the one before with the same sums.
       for (const r of rows) for (let v = 0; v < size; v++) s.push({ kind: 'store', buffer, index: place(r, v), value: accumulator(r, v) });
-      return s;
+      return blocked ? s : [...s, ...finish(at)];
     };
 
     // ---- finished elements
+    const j = variable('c_j');
+    const rowAxes = [...p.outerRows, p.tiled, p.whole];
+    const rowAtOf = (at: RowAt, i: Expr, q: Expr): Expr[] => [...at.outer, iadd(at.first, i), p.whole === unit ? index(0) : q];
+    const batchIndex = recover(p.batch, batchAt, c.batch.length);
+    const columnsAt = (at: Expr): Expr[] => recover([...p.outerCols, p.vector], [...outerColsAt, at], c.cols.length);
+    const innermost = p.vector.parts[p.vector.parts.length - 1];
+    const part0 = p.vector.parts.length > 1 ? innermost.extent : N;
+    /** Whether runs of the innermost column dim and tiles start together; its other indices are then a run's. */
+    const aligned = !ragged && partial === null && part0 < N && N % tileWidth === 0;
+    const consume = (acc: Expr, rowAt: Expr[], rowIndex: Expr[], at: Expr, cols: Expr[]): Stmt[] =>
+      partial === null
+        ? c.epilogue(acc, batchIndex, rowIndex, cols)
+        : [{ kind: 'store', buffer: partial, index: partialIndex(rowAt, iadd(start, at)), value: acc }];
+
+    /** The epilogue as vectors, on the accumulators themselves: null where it isn't plain enough. */
+    const finishInRegisters = (at: RowAt): Stmt[] | null => {
+      if (ragged || tileWidth % width !== 0 || width === 1) return null;
+      if (
+        p.vector.parts.length > 1 &&
+        partial === null &&
+        !(aligned && (part0 % tileWidth === 0 || (tileWidth % part0 === 0 && part0 % width === 0)))
+      )
+        return null;
+      const s: Stmt[] = [];
+      const inside = aligned && part0 % tileWidth === 0;
+      const from = inside ? named('c_in', imod(start, part0), s) : index(0);
+      for (let r = 0; r < at.rows * p.whole.extent; r++) {
+        const rowAt = rowAtOf(at, index(Math.floor(r / p.whole.extent)), index(r % p.whole.extent));
+        const rowIndex = recover(rowAxes, rowAt, c.rows.length).map((e, n) => named(`c_m${r}_${n}`, e, s));
+        for (let v = 0; v < size; v++) {
+          const cols = aligned
+            ? columnsAt(inside ? start : iadd(start, Math.floor(offsets[v] / part0) * part0))
+            : columnsAt(iadd(iadd(start, offsets[v]), j));
+          if (aligned) cols[innermost.position] = inside ? iadd(iadd(from, offsets[v]), j) : iadd(j, offsets[v] % part0);
+          const body = consume(variable('c_acc', type), rowAt, rowIndex, iadd(j, offsets[v]), cols);
+          if (body.length * at.rows * size > 160) return null;
+          const vectors = new Map([['c_acc', variable(`c_s${r}_${v}`, type, width)]]);
+          const vector = vectorize(body, 'c_j', width, vectors, (b) => (b === partial ? type : c.buffers.find((x) => x.name === b)?.dtype));
+          if (!vector) return null;
+          // A scope of its own: the epilogue may name values.
+          if (vector.some((x) => x.kind === 'let')) s.push({ kind: 'if', cond: constant('bool', 1), then: vector });
+          else s.push(...vector);
+        }
+      }
+      return s;
+    };
+
     const finish = (at: RowAt): Stmt[] => {
       const s: Stmt[] = [];
       const i = variable('c_r');
       const q = variable('c_q');
-      const rowAxes = [...p.outerRows, p.tiled, p.whole];
-      const rowAt = [...at.outer, iadd(at.first, i), p.whole === unit ? index(0) : q];
+      const rowAt = rowAtOf(at, i, q);
       const rowIndex = recover(rowAxes, rowAt, c.rows.length).map((e, n) => named(`c_m${n}`, e, s));
       const row = iadd(imul(i, p.whole.extent), p.whole === unit ? index(0) : q);
       const line = named('c_line', imul(blocked ? iadd(at.local, row) : row, stride), s);
-      const sums = (offset: Expr): Expr => load(blocked ? 'c_sum' : 'c_tile', type, iadd(line, offset));
-      const batchIndex = recover(p.batch, batchAt, c.batch.length);
-      const colAxes = [...p.outerCols, p.vector];
-      const emit = (offset: Expr, col: Expr[]): Stmt[] =>
-        partial === null
-          ? c.epilogue(sums(offset), batchIndex, rowIndex, col)
-          : [{ kind: 'store', buffer: partial, index: partialIndex(at, i, q, iadd(start, offset)), value: sums(offset) }];
-      const j = variable('c_j');
-      const columnsAt = (at: Expr): Expr[] => recover(colAxes, [...outerColsAt, at], c.cols.length);
-      const part = p.vector.parts.length > 1 ? p.vector.parts[p.vector.parts.length - 1].extent : N;
-      const aligned = !ragged && partial === null && part < N && N % tileWidth === 0;
-      if (aligned && part % tileWidth === 0) {
-        // The tile lies inside one run of the innermost column dim: its other indices are the tile's.
-        const from = named('c_in', imod(start, part), s);
+      const emit = (offset: Expr, cols: Expr[]): Stmt[] =>
+        consume(load(blocked ? 'c_sum' : 'c_tile', type, iadd(line, offset)), rowAt, rowIndex, offset, cols);
+      if (aligned && part0 % tileWidth === 0) {
+        const from = named('c_in', imod(start, part0), s);
         const cols = columnsAt(start).map((e, n) => named(`c_c${n}`, e, s));
-        cols[p.vector.parts[p.vector.parts.length - 1].position] = iadd(from, j);
+        cols[innermost.position] = iadd(from, j);
         s.push(loop('c_j', 0, tileWidth, emit(j, cols), { mode: 'simd' }));
-      } else if (aligned && tileWidth % part === 0) {
+      } else if (aligned && tileWidth % part0 === 0) {
         const g = variable('c_g');
         const inside: Stmt[] = [];
-        const cols = columnsAt(iadd(start, imul(g, part))).map((e, n) => named(`c_c${n}`, e, inside));
-        cols[p.vector.parts[p.vector.parts.length - 1].position] = j;
-        inside.push(loop('c_j', 0, part, emit(iadd(imul(g, part), j), cols), { mode: 'simd' }));
-        s.push(loop('c_g', 0, tileWidth / part, inside));
+        const cols = columnsAt(iadd(start, imul(g, part0))).map((e, n) => named(`c_c${n}`, e, inside));
+        cols[innermost.position] = j;
+        inside.push(loop('c_j', 0, part0, emit(iadd(imul(g, part0), j), cols), { mode: 'simd' }));
+        s.push(loop('c_g', 0, tileWidth / part0, inside));
       } else {
         s.push(loop('c_j', skip, tileWidth, emit(j, columnsAt(iadd(start, j))), { mode: 'simd' }));
       }
       const perWhole = p.whole === unit ? s : [loop('c_q', 0, p.whole.extent, s)];
       return [loop('c_r', 0, at.rows, perWhole)];
     };
-    const partialIndex = (at: RowAt, i: Expr, q: Expr, col: Expr): Expr => {
+    const partialIndex = (rowAt: readonly Expr[], col: Expr): Expr => {
       let at0 = part;
       p.batch.forEach((x, n) => {
         at0 = iadd(imul(at0, x.extent), batchAt[n]);
       });
-      const rowExtents = [...p.outerRows, p.tiled, p.whole];
-      [...at.outer, iadd(at.first, i), p.whole === unit ? index(0) : q].forEach((e, n) => {
-        at0 = iadd(imul(at0, rowExtents[n].extent), e);
+      rowAt.forEach((e, n) => {
+        at0 = iadd(imul(at0, rowAxes[n].extent), e);
       });
       p.outerCols.forEach((x, n) => {
         at0 = iadd(imul(at0, x.extent), outerColsAt[n]);
@@ -460,7 +516,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       return iadd(imul(at0, N), col);
     };
 
-    step.push(...rowNest((at) => (blocked ? registerTile(at) : [...registerTile(at), ...finish(at)])));
+    step.push(...rowNest(registerTile));
     if (!blocked) return [...out, ...step];
     const from = p.split === 1 ? index(0) : named('c_kf', idiv(imul(part, block.count), p.split), out);
     const to = p.split === 1 ? index(block.count) : named('c_kt', idiv(imul(iadd(part, 1), block.count), p.split), out);

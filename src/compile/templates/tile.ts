@@ -14,13 +14,16 @@ export interface Piece {
 /** Registers for R·V accumulators, V vectors of B and the broadcast (an operand of the multiply-add with AVX-512). */
 export function tileFits(rows: number, vectors: number, target: TargetInfo): boolean {
   const broadcast = target.lanes >= 16 ? 0 : 1;
-  return rows * vectors + vectors + broadcast <= target.registers;
+  // More rows than that are more streams than L1 has ways, when their stride is a power of two.
+  return rows <= 14 && rows * vectors + vectors + broadcast <= target.registers;
 }
 
 /** Cycles of one step of the reduction: multiply-adds, loads, or the latency of too few accumulators. */
 export function tileCycles(rows: number, vectors: number, target: TargetInfo): number {
   const perVector = target.lanes >= 16 ? 1 : 0.5;
-  return Math.max(rows * vectors * perVector, vectors * perVector + rows * 0.5, 4);
+  const loads = vectors * perVector + rows * 0.5;
+  // Loads are not free where they are hidden: of two full tiles the squarer one wins.
+  return Math.max(rows * vectors * perVector, loads, 4) + loads * 0.02;
 }
 
 /** Ways to cut `extent` into tiles of at most two sizes, none above `largest`. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { allocate, type DType, decode, encode, type TypedArray } from '../../../src/base/dtype.js';
-import { accumulatorType, type Contraction, type ContractDim, contract } from '../../../src/compile/templates/contract.js';
+import { accumulatorType, type ContractDim, type Contraction, contract } from '../../../src/compile/templates/contract.js';
 import { cast, type Expr, iadd, imul, index, load, op } from '../../../src/kernel/kernel.js';
 import type { TargetInfo } from '../../../src/kernel/target.js';
 import { compileC, compilers, type KernelFunction, targets } from '../../render/c-run.js';
@@ -92,9 +92,10 @@ function naive({ c, sizes, type }: Case, a: TypedArray, b: TypedArray, bias: Typ
     of: (...x: [number, number, number, number]) => void,
   ) => {
     const go = (i: number, x: number, y: number, z: number, col: number): void => {
-      if (i === dims.length) return of(x, y, z, col);
-      for (let e = 0; e < dims[i].extent; e++)
-        go(i + 1, x + e * dims[i].a, y + e * dims[i].b, z + e * dims[i].out, dims[i] === lastCol[0] ? e : col);
+      if (i === dims.length) of(x, y, z, col);
+      else
+        for (let e = 0; e < dims[i].extent; e++)
+          go(i + 1, x + e * dims[i].a, y + e * dims[i].b, z + e * dims[i].out, dims[i] === lastCol[0] ? e : col);
     };
     go(0, ...at);
   };
