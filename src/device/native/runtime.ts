@@ -6,6 +6,7 @@
 export const runtimeSource = String.raw`#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -16,28 +17,32 @@ export const runtimeSource = String.raw`#define _GNU_SOURCE
 
 typedef void (*Kernel)(void **b, long lo, long hi, void *scratch);
 
-/* owner: the thread that runs the call alone, or -1 for all; barrier: all threads meet before it. */
+/* owner: the thread that runs the call alone, or -1 for all; barrier: all calls before it must be over. */
 typedef struct { int64_t run, extent, first, owner, barrier; } Call;
 /* kind 0: an address; 1: an offset in the arena; 2: an external slot. */
 typedef struct { int64_t kind, value; } Arg;
+/* A number that counts within one run: the run's ticket in the high half, so that a late thread cannot touch the next run. */
+typedef _Atomic uint64_t Ticketed;
 typedef struct {
   int64_t calls, args, arena, scratch, parallel;
   Call *call;
   Arg *arg;
   void **b;
+  Ticketed *taken;       /* chunks taken of each thread's part of each call */
+  _Atomic uint32_t *done; /* chunks finished of each call */
 } Plan;
 
-enum { MAX_THREADS = 256, SPIN_NS = 50000 };
+enum { MAX_THREADS = 256, SPIN_NS = 50000, CHUNKS = 4 };
 
 static pthread_mutex_t run_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake_up = PTHREAD_COND_INITIALIZER;
-/* Words that threads wait on, each on a cache line of its own. */
-static struct { _Alignas(64) _Atomic uint32_t value; } started, met, arrived, sleepers;
+/* Words that threads wait on, each on a cache line of its own: the ticket of the last run, and (ticketed) its finished calls. */
+static struct { _Alignas(64) Ticketed value; } started, finished;
+static struct { _Alignas(64) _Atomic uint32_t value; } sleepers, inside;
 static int pool = 1;
 static int wanted = 1;
-static Plan *current;
-static double *current_times;
+static Plan *_Atomic current;
 
 static char *arena;
 static int64_t arena_bytes;
@@ -58,7 +63,8 @@ static inline void relax(void) {
 #endif
 }
 
-static void await_change(_Atomic uint32_t *word, uint32_t old) {
+/* Returns once the word is not old: spins, then sleeps. */
+static void await_change(Ticketed *word, uint64_t old) {
   int64_t end = 0;
   for (;;) {
     for (int i = 0; i < 64; i++) {
@@ -76,9 +82,8 @@ static void await_change(_Atomic uint32_t *word, uint32_t old) {
   pthread_mutex_unlock(&sleep_lock);
 }
 
-static void publish(_Atomic uint32_t *word, uint32_t value) {
-  atomic_store(word, value);
-  /* A sleeper counts itself before it looks at the word: either we see it, or it sees the new value. */
+/* After a change. A sleeper counts itself before it looks at the word: either we see it here, or it sees the new value. */
+static void wake(void) {
   if (atomic_load(&sleepers.value) > 0) {
     pthread_mutex_lock(&sleep_lock);
     pthread_cond_broadcast(&wake_up);
@@ -86,44 +91,107 @@ static void publish(_Atomic uint32_t *word, uint32_t value) {
   }
 }
 
-static void meet(void) {
-  uint32_t round = atomic_load(&met.value);
-  if (atomic_fetch_add(&arrived.value, 1) + 1 == (uint32_t)pool) {
-    atomic_store(&arrived.value, 0);
-    publish(&met.value, round + 1);
-  } else {
-    await_change(&met.value, round);
+/* Waits until so many calls of the run are finished; 0 if the run is over and another has begun. */
+static int await_calls(uint64_t ticket, uint64_t calls) {
+  for (;;) {
+    uint64_t v = atomic_load_explicit(&finished.value, memory_order_acquire);
+    if (v >> 32 != ticket) return 0;
+    if ((v & 0xffffffff) >= calls) return 1;
+    await_change(&finished.value, v);
   }
 }
 
-static void execute(Plan *p, int thread, int threads, double *times) {
+static void finish(Plan *p) {
+  int64_t n = (int64_t)((atomic_fetch_add(&finished.value, 1) + 1) & 0xffffffff);
+  /* Others only wait for the calls before a barrier. */
+  if (n == p->calls || p->call[n].barrier) wake();
+}
+
+static int64_t chunks_of(int64_t size) { return size < CHUNKS ? size : CHUNKS; }
+static int64_t bound(Call *c, int part, int threads) { return c->extent * part / threads; }
+
+/*
+ * Every thread has a part of the grid, in a few chunks; who is done with its own takes from the others', for a core may be
+ * busy with something else. No one waits for a thread that took nothing.
+ */
+static void share(Plan *p, int64_t i, uint64_t ticket, int thread, int threads, char *own) {
+  Call *c = p->call + i;
+  uint32_t count = 0, total = 0;
+  for (int k = 0; k < threads; k++) {
+    int part = thread + k < threads ? thread + k : thread + k - threads;
+    Ticketed *taken = p->taken + i * threads + part;
+    int64_t lo = bound(c, part, threads), size = bound(c, part + 1, threads) - lo, chunks = chunks_of(size);
+    uint64_t v = atomic_load_explicit(taken, memory_order_relaxed);
+    total += chunks;
+    while (v >> 32 == ticket && (int64_t)(v & 0xffffffff) < chunks) {
+      if (!atomic_compare_exchange_weak(taken, &v, v + 1)) continue;
+      int64_t n = (int64_t)(v & 0xffffffff);
+      ((Kernel)c->run)(p->b + c->first, lo + size * n / chunks, lo + size * (n + 1) / chunks, own);
+      count++;
+      v = atomic_load_explicit(taken, memory_order_relaxed);
+    }
+  }
+  if (count > 0 && atomic_fetch_add(&p->done[i], count) + count == total) finish(p);
+}
+
+/* One thread's way through a run. */
+static void execute(Plan *p, uint64_t ticket, int thread, int threads) {
   char *own = scratch + thread * scratch_bytes;
   for (int64_t i = 0; i < p->calls; i++) {
     Call *c = p->call + i;
-    if (threads > 1 && (c->barrier || times)) meet();
-    int64_t begin = times && thread == 0 ? now_ns() : 0;
-    if (c->owner < 0 && threads > 1) {
-      int64_t lo = c->extent * thread / threads, hi = c->extent * (thread + 1) / threads;
-      if (lo < hi) ((Kernel)c->run)(p->b + c->first, lo, hi, own);
-    } else if (threads == 1 || c->owner == thread) {
+    if (c->owner >= 0 && c->owner % threads != thread) continue;
+    if (c->barrier && !await_calls(ticket, i)) return;
+    /* Even its owner must take a call: it may come late, and see the plan of the next run. */
+    uint64_t free_call = ticket << 32;
+    if (c->owner < 0) share(p, i, ticket, thread, threads, own);
+    else if (atomic_compare_exchange_strong(p->taken + i * threads, &free_call, free_call + 1)) {
       ((Kernel)c->run)(p->b + c->first, 0, c->extent, own);
-    }
-    if (times) {
-      if (threads > 1) meet();
-      if (thread == 0) times[i] = (now_ns() - begin) * 1e-6;
+      finish(p);
     }
   }
-  if (threads > 1) meet();
+}
+
+/* All calls in this thread. */
+static void execute_alone(Plan *p) {
+  for (int64_t i = 0; i < p->calls; i++) {
+    Call *c = p->call + i;
+    ((Kernel)c->run)(p->b + c->first, 0, c->extent, scratch);
+  }
 }
 
 static void *worker(void *arg) {
   int thread = (int)(intptr_t)arg;
   /* Work is only published once all workers were made, so the first change is from 0. */
-  for (uint32_t seen = 0;; seen++) {
+  for (uint64_t seen = 0;;) {
     await_change(&started.value, seen);
-    execute(current, thread, pool, current_times);
+    /* Counted before the plan is looked up: tn_free waits for us, or we find no plan. */
+    atomic_fetch_add(&inside.value, 1);
+    seen = atomic_load(&started.value);
+    Plan *p = atomic_load(&current);
+    if (p) execute(p, seen, thread, pool);
+    atomic_fetch_sub(&inside.value, 1);
   }
   return NULL;
+}
+
+static void leave_plans(void) {
+  atomic_store(&current, NULL);
+  while (atomic_load(&inside.value) > 0) sched_yield();
+}
+
+static uint64_t ticket_of_run;
+
+/* Lets the pool at a plan and waits for its end. */
+static void execute_together(Plan *p) {
+  uint64_t ticket = ticket_of_run = (ticket_of_run + 1) & 0xffffffff ? ticket_of_run + 1 : 1;
+  for (int64_t k = 0; k < p->calls * pool; k++) atomic_store_explicit(p->taken + k, ticket << 32, memory_order_relaxed);
+  for (int64_t k = 0; k < p->calls; k++) atomic_store_explicit(p->done + k, 0, memory_order_relaxed);
+  atomic_store(&finished.value, ticket << 32);
+  atomic_store(&current, p);
+  atomic_store(&started.value, ticket);
+  wake();
+  execute(p, ticket, 0, pool);
+  await_calls(ticket, p->calls);
 }
 
 static void start_pool(void) {
@@ -171,11 +239,13 @@ void tn_threads(int threads) {
 }
 
 int64_t tn_plan(int64_t calls, int64_t args, const int64_t *call, const int64_t *arg, int64_t arena, int64_t scratch, int parallel) {
-  Plan *p = malloc(sizeof *p + calls * sizeof(Call) + args * (sizeof(Arg) + sizeof(void *)));
+  Plan *p = malloc(sizeof *p + calls * (sizeof(Call) + wanted * sizeof(Ticketed) + sizeof(uint32_t)) + args * (sizeof(Arg) + sizeof(void *)));
   if (!p) return 0;
-  *p = (Plan){calls, args, arena, scratch, parallel, (Call *)(p + 1)};
+  *p = (Plan){calls, args, arena, scratch, parallel, (Call *)(p + 1), 0, 0, 0, 0};
   p->arg = (Arg *)(p->call + calls);
   p->b = (void **)(p->arg + args);
+  p->taken = (Ticketed *)(p->b + args);
+  p->done = (_Atomic uint32_t *)(p->taken + calls * wanted);
   memcpy(p->call, call, calls * sizeof(Call));
   memcpy(p->arg, arg, args * sizeof(Arg));
   return (int64_t)p;
@@ -183,8 +253,26 @@ int64_t tn_plan(int64_t calls, int64_t args, const int64_t *call, const int64_t 
 
 void tn_free(int64_t plan) {
   pthread_mutex_lock(&run_lock);
+  leave_plans();
   free((void *)plan);
   pthread_mutex_unlock(&run_lock);
+}
+
+/* Each call as a plan of its own. */
+static void execute_timed(Plan *p, double *times) {
+  for (int64_t i = 0; i < p->calls; i++) {
+    Call one = p->call[i];
+    one.barrier = 0;
+    Plan part = *p;
+    part.calls = 1;
+    part.call = &one;
+    int64_t begin = now_ns();
+    if (one.owner < 0 && pool > 1) execute_together(&part);
+    else execute_alone(&part);
+    times[i] = (now_ns() - begin) * 1e-6;
+    /* The part lies on this stack. */
+    leave_plans();
+  }
 }
 
 /* Runs a plan; times, if not null, receives the milliseconds of each call. 0: done, 1: no memory for the arena, 2: none for scratch. */
@@ -201,14 +289,9 @@ int tn_run(int64_t plan, int64_t externals, int64_t times) {
       Arg a = p->arg[i];
       p->b[i] = a.kind == 0 ? (void *)a.value : a.kind == 1 ? arena + a.value : external[a.value];
     }
-    if (p->parallel && pool > 1) {
-      current = p;
-      current_times = (double *)times;
-      publish(&started.value, atomic_load(&started.value) + 1);
-      execute(p, 0, pool, (double *)times);
-    } else {
-      execute(p, 0, 1, (double *)times);
-    }
+    if (times) execute_timed(p, (double *)times);
+    else if (p->parallel && pool > 1) execute_together(p);
+    else execute_alone(p);
   }
   pthread_mutex_unlock(&run_lock);
   return result;
