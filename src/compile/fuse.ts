@@ -143,7 +143,10 @@ export function fuse(roots: readonly Node[]): Fusion {
 
   const join = (g: Group, n: Node, count: number, aligned: boolean) => {
     g.members.add(n);
-    if (aligned) g.aligned.add(n);
+    if (aligned) {
+      g.aligned.add(n);
+      if (!g.anchor && n.shape.length > g.shape.length) g.shape = n.shape;
+    }
     counts.get(g)?.set(n, count);
     const set = groupsOf.get(n) ?? new Set();
     set.add(g);
@@ -255,7 +258,6 @@ export function fuse(roots: readonly Node[]): Fusion {
     else {
       const g = host(true) ?? sibling(n, candidates);
       if (g) {
-        if (!g.anchor && n.shape.length > g.shape.length) g.shape = n.shape;
         join(g, n, size(n.shape), true);
         store(g, n);
       } else newGroup(n);

@@ -108,6 +108,8 @@ export class Ix {
     if (by === 1) return this;
     const { whole, rest } = this.splitBy(by);
     if (rest.min >= 0 && rest.max < by) return whole;
+    const inner = rest.nested(by);
+    if (inner) return whole.add(inner.major.div(by / inner.unit));
     const { value, by: d } = reduceCommon(rest, by);
     return whole.add(Ix.of([{ atom: quotient(value, d), factor: 1 }], 0));
   }
@@ -117,8 +119,28 @@ export class Ix {
     if (by === 1) return Ix.constant(0);
     const { rest } = this.splitBy(by);
     if (rest.min >= 0 && rest.max < by) return rest;
+    const inner = rest.nested(by);
+    if (inner)
+      return inner.major
+        .mod(by / inner.unit)
+        .scale(inner.unit)
+        .add(inner.minor);
     const { value, by: d, common } = reduceCommon(rest, by);
     return Ix.of([{ atom: remainder(value, d), factor: common }], 0);
+  }
+
+  /**
+   * this = unit·major + minor with 0 ≤ minor < unit and unit a proper divisor of `by`, so that ⌊this/by⌋ = ⌊major/(by/unit)⌋:
+   * the position in a finer grid does not decide the cell of a coarser one.
+   */
+  private nested(by: number): { unit: number; major: Ix; minor: Ix } | null {
+    const units = new Set(this.terms.map((t) => gcd(t.factor, by)));
+    for (const unit of [...units].sort((a, b) => b - a)) {
+      if (unit <= 1 || unit >= by) continue;
+      const { whole: major, rest: minor } = this.splitBy(unit);
+      if (minor.min >= 0 && minor.max < unit && minor.key !== this.key) return { unit, major, minor };
+    }
+    return null;
   }
 
   /** this / g where g divides every factor and the offset. */

@@ -23,7 +23,7 @@ export function tileCycles(rows: number, vectors: number, target: TargetInfo): n
   const perVector = target.lanes >= 16 ? 1 : 0.5;
   const loads = vectors * perVector + rows * 0.5;
   // Loads are not free where they are hidden: of two full tiles the squarer one wins.
-  return Math.max(rows * vectors * perVector, loads, 4) + loads * 0.02;
+  return Math.max(rows * vectors * perVector, loads, 4.5) + loads * 0.02;
 }
 
 /** Ways to cut `extent` into tiles of at most two sizes, none above `largest`. */
