@@ -73,7 +73,9 @@ export class Ix {
     for (const [key, t] of merged) {
       const r = t.atom.remainder;
       if (!r || t.factor === 0) continue;
-      const q = merged.get(quotientKey(r.of, r.by));
+      const whole = r.of.div(r.by);
+      const q =
+        whole.terms.length === 1 && whole.offset === 0 && whole.terms[0].factor === 1 ? merged.get(whole.terms[0].atom.key) : undefined;
       if (q && q.factor === t.factor * r.by) {
         merged.delete(key);
         merged.delete(q.atom.key);
@@ -108,6 +110,10 @@ export class Ix {
     if (by === 1) return this;
     const { whole, rest } = this.splitBy(by);
     if (rest.min >= 0 && rest.max < by) return whole;
+    // ⌊⌊x/a⌋/b⌋ = ⌊x/(a·b)⌋
+    const [only] = rest.terms;
+    if (rest.terms.length === 1 && rest.offset === 0 && only.factor === 1 && only.atom.quotient)
+      return whole.add(only.atom.quotient.of.div(only.atom.quotient.by * by));
     const inner = rest.nested(by);
     if (inner) return whole.add(inner.major.div(by / inner.unit));
     const { value, by: d } = reduceCommon(rest, by);

@@ -67,5 +67,7 @@ describe('Ix', () => {
     const idx = shape.map((d, i) => Ix.variable(`v${i}`, d));
     const back = unflatten(flatten(unflatten(flatten(idx, shape), [8, 15]), [8, 15]), shape);
     expect(back.map((b) => b.key)).toEqual(idx.map((b) => b.key));
+    const flat = Ix.variable('f', 6 * 6 * 8 * 3);
+    expect(flatten(unflatten(flat, [6, 6, 8, 3]), [6, 6, 8, 3]).key).toBe(flat.key);
   });
 });
