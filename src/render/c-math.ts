@@ -36,6 +36,8 @@ const common = String.raw`
 #ifndef __clang__
 // It carries a broadcast's element from step to step through the stack: 2.5 times slower where rows overlap (convolutions).
 #pragma GCC optimize("no-predictive-commoning")
+// Partial redundancy elimination carries loads across iterations too, and so keeps loops from being vectorized.
+#pragma GCC optimize("no-tree-pre")
 #endif
 #define T_FN static inline __attribute__((always_inline, unused))
 #define T_MAP1(V, N, F, X) ({ V x_ = (X), r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_]); r_; })
@@ -141,7 +143,7 @@ T_FN float t_exp(float x) {
   p = p * (f * f) + f;
   return t_scale(p + 1.0f, n);
 }
-/** exp(x) - 1, at most 1.5 ulp. */
+/** exp(x) - 1, at most 2 ulp. */
 T_FN float t_expm1(float x) {
   float c = x < -20.0f ? -20.0f : x;
   c = c > 89.0f ? 89.0f : c;
@@ -192,14 +194,14 @@ T_FN float t_log1p(float x) {
   float r = t_log(u) + c;
   return x == 0.0f ? x : r;
 }
-/** 1 / sqrt(x), at most 1 ulp. */
+/** 1 / sqrt(x), at most 1.5 ulp. */
 T_FN float t_rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
-/** tanh, at most 2 ulp. */
+/** tanh, at most 2.5 ulp. */
 T_FN float t_tanh(float x) {
   float e = t_expm1(-2.0f * __builtin_fabsf(x));
   return __builtin_copysignf(-e / (2.0f + e), x);
 }
-/** 1 / (1 + exp(-x)), at most 2 ulp. */
+/** 1 / (1 + exp(-x)), at most 2.5 ulp. */
 T_FN float t_sigmoid(float x) {
   float e = t_exp(-__builtin_fabsf(x));
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
@@ -225,15 +227,22 @@ T_FN float t_erf(float x) {
   q = q * x + x;
   return t > 0.927734375f ? r : q;
 }
-/** sin(x + quarter·π/2), at most 1.5 ulp for |x| < 2^50 (reduced in double precision); larger finite arguments, whose
+/** sin(x + quarter·π/2), at most 1.5 ulp for |x| < 2^50 (reduced in double precision; 2^20 without fused multiply-add); larger finite arguments, whose
  *  neighbours in f32 are many turns apart, count as 0. */
 T_FN float t_sincos(float x, int quarter) {
   float a = __builtin_fabsf(x);
   double d = (a >= 0x1p50f) & (a < __builtin_inff()) ? 0.0f : x, k = d * 0x1.45f306dc9c883p-1 + 0x1.8p52;
   int q = (int)t_dbits(k) + quarter;
   k -= 0x1.8p52;
+#if T_FMA
   d = d - k * 0x1.921fb54442d18p+0;
   d = d - k * 0x1.1a62633145c07p-54;
+#else
+  // Parts of 33 bits, whose products with k < 2^20 are exact.
+  d = d - k * 1.57079632673412561417e+00;
+  d = d - k * 6.07710050630396597660e-11;
+  d = d - k * 2.02226624879595063154e-21;
+#endif
   float f = (float)d, z = f * f;
   float s = -1.9515295891e-4f;
   s = s * z + 8.3321608736e-3f;
@@ -341,6 +350,6 @@ static __attribute__((unused)) void t_sort(unsigned long *v, unsigned long *tmp,
 `;
 
 /** Static helpers, once a translation unit. */
-export function cPrelude(_target: TargetInfo): string {
-  return `${vectorTypes()}\n${common}`;
+export function cPrelude(target: TargetInfo): string {
+  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${vectorTypes()}\n${common}`;
 }

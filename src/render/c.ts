@@ -503,8 +503,6 @@ export function cFlags(target: TargetInfo): string[] {
     '-ffp-contract=fast',
     '-fno-math-errno',
     '-fno-trapping-math',
-    // GCC's partial redundancy elimination carries loads across iterations and so keeps loops from being vectorized.
-    '-fno-tree-pre',
     '-fwrapv',
     '-fno-strict-aliasing',
     '-w',
