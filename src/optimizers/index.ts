@@ -1,0 +1,96 @@
+/** @file The optimizers by Keras's names: factories, look-up of ids, what files hold. */
+import { ConfigError } from '../base/errors.js';
+import { Optimizer, type OptimizerOptions } from './optimizer.js';
+import { type Rule, type RuleName, rules } from './rules.js';
+import type { Config } from './schedules.js';
+
+export { type BuildOptions, Optimizer, type OptimizerOptions } from './optimizer.js';
+export { getSchedule, Schedule, type ScheduleName, type SerializedSchedule, schedules, serializeSchedule } from './schedules.js';
+
+class RuleOptimizer extends Optimizer {
+  readonly #id: string;
+  constructor(id: string, rule: Rule<object>, options: object, common: OptimizerOptions) {
+    super(id, rule, options, common);
+    this.#id = id;
+  }
+  get className(): string {
+    return this.#id;
+  }
+}
+/** A factory of optimizers from a rule. Throws ConfigError for options that it doesn't have. */
+function defineOptimizer<O extends object>(id: string, rule: Rule<O>): (options?: Partial<O> & OptimizerOptions) => Optimizer {
+  return (given = {}) => {
+    const { learningRate: _rate, weightDecay: _decay, ...ruleDefaults } = rule.defaults;
+    const own: Record<string, unknown> = { ...ruleDefaults };
+    const common: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(given)) {
+      if (value === undefined) continue;
+      if (key in own) own[key] = value;
+      else if (commonNames.has(key)) common[key] = value;
+      else
+        throw new ConfigError(
+          `${id}: there is no option "${key}". Expected ${[...Object.keys(own), ...commonNames].join(', ')}, received "${key}". Check the spelling.`,
+        );
+    }
+    return new RuleOptimizer(id, rule as Rule<object>, own, common);
+  };
+}
+const commonNames: ReadonlySet<string> = new Set<keyof OptimizerOptions>([
+  'name',
+  'learningRate',
+  'weightDecay',
+  'excludeFromWeightDecay',
+  'clipNorm',
+  'globalClipNorm',
+  'clipValue',
+  'useEma',
+  'emaMomentum',
+  'emaOverwriteFrequency',
+  'gradientAccumulationSteps',
+]);
+
+/** Factories; every option has Keras's default. @example optimizers.adam({ learningRate: 3e-4, globalClipNorm: 1 }) */
+export const optimizers = {
+  sgd: defineOptimizer('sgd', rules.sgd),
+  rmsprop: defineOptimizer('rmsprop', rules.rmsprop),
+  adagrad: defineOptimizer('adagrad', rules.adagrad),
+  adadelta: defineOptimizer('adadelta', rules.adadelta),
+  adam: defineOptimizer('adam', rules.adam),
+  adamW: defineOptimizer('adamW', rules.adamW),
+  adamax: defineOptimizer('adamax', rules.adamax),
+  nadam: defineOptimizer('nadam', rules.nadam),
+  lion: defineOptimizer('lion', rules.lion),
+} satisfies Record<RuleName, unknown>;
+export type OptimizerName = keyof typeof optimizers;
+
+/** What a file keeps of an optimizer. */
+export interface SerializedOptimizer {
+  readonly className: string;
+  readonly config: Config;
+}
+/** What `getOptimizer` takes. */
+export type OptimizerLike = OptimizerName | (string & {}) | Optimizer | SerializedOptimizer;
+
+const plain = (name: string): string => name.replaceAll('_', '').toLowerCase();
+type Factory = (options?: Config) => Optimizer;
+const byPlainName = new Map<string, Factory>(Object.entries(optimizers).map(([name, make]) => [plain(name), make as Factory]));
+
+/** Makes an optimizer of your own known by name, so that saved models that use it load. */
+export function registerOptimizer(name: string, make: (options?: Config) => Optimizer): void {
+  byPlainName.set(plain(name), make);
+}
+/** The optimizer that `id` names (in any of Keras's spellings), describes or is. Throws ConfigError for an unknown name. */
+export function getOptimizer(id: OptimizerLike): Optimizer {
+  if (id instanceof Optimizer) return id;
+  const [name, config] = typeof id === 'string' ? [id, {}] : [id?.className, id?.config];
+  const make = byPlainName.get(plain(String(name)));
+  if (!make)
+    throw new ConfigError(
+      `optimizer: "${String(name)}" is not known. Expected one of ${Object.keys(optimizers).join(', ')} or an Optimizer, received ${JSON.stringify(name)}. Check the spelling.`,
+    );
+  return make(config);
+}
+export const serializeOptimizer = (optimizer: Optimizer): SerializedOptimizer => ({
+  className: optimizer.className,
+  config: optimizer.getConfig(),
+});
