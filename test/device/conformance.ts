@@ -1,10 +1,11 @@
 /** @file What every device must do; each device's test file calls it. */
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import type { TypedArray } from '../../src/base/dtype.js';
 import type { Device } from '../../src/device/device.js';
-import { constant, load, op, variable } from '../../src/kernel/kernel.js';
+import { op } from '../../src/kernel/kernel.js';
 import type { Program } from '../../src/kernel/program.js';
-import { buffer, type Case, cases, elementwise, makeKernel, programOf } from '../kernel/kernels.js';
+import { type Case, cases, elementwise, programOf } from '../kernel/kernels.js';
+import { increment } from './increment.js';
 
 function compare(actual: TypedArray, expected: ArrayLike<number>, tolerance: number): void {
   expect(actual.length).toBe(expected.length);
@@ -21,19 +22,6 @@ async function runCase(device: Device, c: Case): Promise<void> {
   const buffers = c.data.map((d, i) => device.allocate(c.kernel.buffers[i].dtype, d.length, d));
   await device.run(executable, buffers);
   for (const [position, values] of c.expected) compare(await device.read(buffers[position]), values, c.tolerance);
-}
-
-/** y += 1 on `size` elements of i32. */
-export function increment(size: number, cost = 0): Program {
-  const y = load('y', 'i32', variable('item'));
-  const kernel = makeKernel(
-    'increment',
-    [buffer('y', 'i32', 'readwrite')],
-    size,
-    [{ kind: 'store', buffer: 'y', index: variable('item'), value: op('add', 'i32', y, constant('i32', 1)) }],
-    cost,
-  );
-  return programOf(kernel, [new Int32Array(size)]);
 }
 
 /** t = 2x in the arena, u = t + c with a constant table c, y = u + t. All kernels read what the ones before wrote. */
@@ -60,7 +48,27 @@ export function chain(size: number, cost: number): Program {
   };
 }
 
+/** One Program of all kernels: compiled in one go, so that the cases find theirs. */
+function everything(): Program {
+  const all = cases();
+  const programs = all.map((c) => programOf(c.kernel, c.data));
+  let slot = 0;
+  const buffers = programs.flatMap((p) => p.buffers.map((b) => ({ ...b, place: { kind: 'external' as const, slot: slot++ } })));
+  let first = 0;
+  const calls = programs.map((p) => {
+    const [call] = p.calls;
+    const shifted = { kernel: call.kernel, buffers: call.buffers.map((b) => b + first) };
+    first += p.buffers.length;
+    return shifted;
+  });
+  return { calls, buffers, arenaBytes: 0, externals: slot };
+}
+
 export function deviceConformance(device: () => Device): void {
+  beforeAll(async () => {
+    await device().compile(everything());
+  });
+
   it.each(cases().map((c) => [c.name, c] as const))('%s', async (_, c) => runCase(device(), c));
 
   it.each([0, 1e9])('runs a chain through arena and constants (cost %d)', async (cost) => {

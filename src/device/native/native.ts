@@ -2,7 +2,7 @@
 import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
 import { DeviceError, InternalError } from '../../base/errors.js';
 import { type NodeModules, nodeModules } from '../../base/host-node.js';
-import type { Program } from '../../kernel/program.js';
+import type { BufferPlan, Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { cScratchBytes } from '../../render/c.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
@@ -176,20 +176,7 @@ export class NativeDevice implements Device {
 
   #executable(program: Program, loaded: LoadedKernels, start: number): Executable {
     const constants: TypedArray[] = [];
-    const places = program.buffers.map((b): [kind: bigint, value: bigint] => {
-      switch (b.place.kind) {
-        case 'external':
-          return [2n, BigInt(b.place.slot)];
-        case 'arena':
-          return [1n, BigInt(b.place.offset)];
-        case 'constant': {
-          const copy = this.#array(b.dtype, b.size);
-          bytesOf(copy.data).set(bytesOf(b.place.data).subarray(0, copy.data.byteLength));
-          constants.push(copy.data);
-          return [0n, copy.address];
-        }
-      }
-    });
+    const places = program.buffers.map((b) => this.#place(b, constants));
     const plan = schedule(program, this.target.threads);
     const args = program.calls.flatMap((c) => c.buffers.flatMap((i) => places[i]));
     let first = 0;
@@ -215,6 +202,22 @@ export class NativeDevice implements Device {
     );
     this.#finalizer.register(executable, record);
     return executable;
+  }
+
+  /** An argument as the runtime wants it; a constant is copied to aligned memory, which joins `constants`. */
+  #place({ dtype, size, place }: BufferPlan, constants: TypedArray[]): [kind: bigint, value: bigint] {
+    switch (place.kind) {
+      case 'external':
+        return [2n, BigInt(place.slot)];
+      case 'arena':
+        return [1n, BigInt(place.offset)];
+      case 'constant': {
+        const copy = this.#array(dtype, size);
+        bytesOf(copy.data).set(bytesOf(place.data).subarray(0, copy.data.byteLength));
+        constants.push(copy.data);
+        return [0n, copy.address];
+      }
+    }
   }
 
   #free(record: PlanRecord): void {

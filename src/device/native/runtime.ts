@@ -3,7 +3,7 @@
  * scratch area a thread that all plans share (runs never overlap), and dlopen for kernels. Waiting spins at most 50 µs,
  * then sleeps. Compiled once by the system compiler and cached like kernels.
  */
-export const runtimeSource = String.raw`#define _GNU_SOURCE
+export const runtimeSource = `#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
@@ -233,6 +233,9 @@ static int grow(char **area, int64_t *held, int64_t bytes, int64_t copies) {
 void tn_threads(int threads) {
   static int decided;
   pthread_mutex_lock(&run_lock);
+  /* koffi unloads its libraries at exit, when our threads may still be spinning in this code. */
+  Dl_info self;
+  if (!decided && dladdr((void *)tn_threads, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
   if (!decided) wanted = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
   decided = 1;
   pthread_mutex_unlock(&run_lock);
