@@ -299,21 +299,19 @@ T_FN float t_pow(float a, float b) {
 #pragma omp declare reduction(t_max : float : omp_out = t_max(omp_out, omp_in)) initializer(omp_priv = -__builtin_inff())
 #pragma omp declare reduction(t_min : float : omp_out = t_min(omp_out, omp_in)) initializer(omp_priv = __builtin_inff())
 
+#define T_PHILOX_ROUND { \
+  unsigned long p = (unsigned long)0xD2511F53u * a, q = (unsigned long)0xCD9E8D57u * c; \
+  a = (unsigned)(q >> 32) ^ b ^ k0; b = (unsigned)q; c = (unsigned)(p >> 32) ^ d ^ k1; d = (unsigned)p; \
+  k0 += 0x9E3779B9u; k1 += 0xBB67AE85u; }
 /** Word (at & 3) of Philox4x32-10 with counter (at >> 2, step, stream, 0). */
 T_FN unsigned t_philox(long at, unsigned step, unsigned stream, unsigned k0, unsigned k1) {
   unsigned a = (unsigned)(at >> 2), b = step, c = stream, d = 0;
-  #pragma GCC unroll 10
-  for (int i = 0; i < 10; i++) {
-    unsigned long p = (unsigned long)0xD2511F53u * a, q = (unsigned long)0xCD9E8D57u * c;
-    a = (unsigned)(q >> 32) ^ b ^ k0;
-    b = (unsigned)q;
-    c = (unsigned)(p >> 32) ^ d ^ k1;
-    d = (unsigned)p;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  unsigned lo = at & 1 ? b : a, hi = at & 1 ? d : c;
-  return at & 2 ? hi : lo;
+  unsigned low = (unsigned)at;
+  // Written out: a loop, even one unrolled later, would keep its surroundings from being vectorized.
+  T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND
+  T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND T_PHILOX_ROUND
+  unsigned x = low & 1 ? b : a, y = low & 1 ? d : c;
+  return low & 2 ? y : x;
 }
 
 // ---- sorting: order-preserving keys above the position, so that equal keys keep their order
