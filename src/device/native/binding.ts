@@ -1,6 +1,6 @@
 /** @file The runtime as JavaScript calls: its functions through koffi, addresses as numbers (below 2^53 on every system). */
 import { DeviceError } from '../../base/errors.js';
-import type { NodeModules } from '../../base/host-node.js';
+import type { NodeModules } from '../../base/node-modules.js';
 
 /** The part of koffi in use. */
 interface Koffi {

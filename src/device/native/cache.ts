@@ -5,8 +5,8 @@
  */
 import { DeviceError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
-import type { NodeModules } from '../../base/host-node.js';
 import { log } from '../../base/log.js';
+import type { NodeModules } from '../../base/node-modules.js';
 
 export class ObjectCache {
   readonly folder: string;

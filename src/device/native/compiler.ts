@@ -1,7 +1,7 @@
 /** @file The system's C compiler: found once a process, run on text, in the background or at once. */
 import { DeviceError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
-import type { NodeModules } from '../../base/host-node.js';
+import type { NodeModules } from '../../base/node-modules.js';
 
 export interface Compiler {
   readonly path: string;

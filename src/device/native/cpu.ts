@@ -1,7 +1,7 @@
 /** @file What the processor can do and how many threads to use, as a TargetInfo. */
 import { ConfigError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
-import type { NodeModules } from '../../base/host-node.js';
+import type { NodeModules } from '../../base/node-modules.js';
 import type { TargetInfo } from '../../kernel/target.js';
 
 /** Instruction sets in ascending order within an architecture. */

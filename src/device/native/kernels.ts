@@ -3,7 +3,7 @@
  * translation units at once. A kernel's key is the hash of its source, the prelude, the compiler, its flags and the processor.
  */
 import { DeviceError } from '../../base/errors.js';
-import type { NodeModules } from '../../base/host-node.js';
+import type { NodeModules } from '../../base/node-modules.js';
 import type { Kernel } from '../../kernel/kernel.js';
 import { kernelIdentity } from '../../kernel/print.js';
 import type { TargetInfo } from '../../kernel/target.js';

@@ -1,7 +1,7 @@
 /** @file The native device: kernels rendered to C, compiled by the system's compiler and run by a pool of threads. */
 import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
 import { DeviceError, InternalError } from '../../base/errors.js';
-import { type NodeModules, nodeModules } from '../../base/host-node.js';
+import { type NodeModules, nodeModules } from '../../base/node-modules.js';
 import type { BufferPlan, Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { cScratchBytes } from '../../render/c.js';
