@@ -14,6 +14,22 @@ const only =
   (x) =>
     f(x);
 
+const logits = new WeakMap<Tensor, { readonly activation: 'softmax' | 'sigmoid'; readonly logits: Tensor }>();
+/**
+ * What a tensor is exactly the softmax (over the last axis) or sigmoid of, or null: losses are computed from it, stably.
+ * The tensor itself must come from the activation: anything done to it afterwards makes another tensor.
+ */
+export const logitsOf = (x: Tensor): { readonly activation: 'softmax' | 'sigmoid'; readonly logits: Tensor } | null =>
+  logits.get(x) ?? null;
+/** The activation as usual, remembering its argument for `logitsOf`. */
+const remembering =
+  (activation: 'softmax' | 'sigmoid', f: (x: TensorLike) => Tensor): Activation =>
+  (x) => {
+    const y = f(x);
+    logits.set(y, { activation, logits: x });
+    return y;
+  };
+
 /** Every activation of Keras 3 with its default arguments. */
 export const activations = {
   linear: (x: Tensor): Tensor => x,
@@ -23,7 +39,7 @@ export const activations = {
   elu: only((x) => tensor.elu(x)),
   selu: only(tensor.selu),
   celu: only((x) => tensor.celu(x)),
-  sigmoid: only(tensor.sigmoid),
+  sigmoid: remembering('sigmoid', tensor.sigmoid),
   logSigmoid: only(tensor.logSigmoid),
   hardSigmoid: only(tensor.hardSigmoid),
   sparseSigmoid: only(tensor.sparseSigmoid),
@@ -47,7 +63,7 @@ export const activations = {
   softShrink: only((x) => tensor.softShrink(x)),
   squareplus: only((x) => tensor.squareplus(x)),
   threshold: only((x) => tensor.threshold(x, 0, 0)),
-  softmax: only((x) => tensor.softmax(x)),
+  softmax: remembering('softmax', (x) => tensor.softmax(x)),
   logSoftmax: only((x) => tensor.logSoftmax(x)),
   sparsemax: only((x) => tensor.sparsemax(x)),
 } satisfies Record<string, Activation>;

@@ -79,7 +79,7 @@ export class Values extends Initializer {
 }
 /** The identity matrix times `gain`. */
 export class Identity extends Initializer {
-  static override className = 'Identity';
+  static override className = 'IdentityInitializer';
   readonly gain: number;
   constructor(options: { gain?: number } = {}) {
     super();
@@ -286,7 +286,15 @@ class FunctionInitializer extends Initializer {
 const builtins = [Zeros, Ones, Constant, Values, Identity, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Orthogonal];
 const scaled = [GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal];
 registerBuiltins([...builtins, ...scaled]);
-const aliases: Record<string, string> = { normal: 'RandomNormal', uniform: 'RandomUniform', one: 'Ones', zero: 'Zeros', eye: 'Identity' };
+const aliases: Record<string, string> = {
+  normal: 'RandomNormal',
+  uniform: 'RandomUniform',
+  one: 'Ones',
+  zero: 'Zeros',
+  eye: 'IdentityInitializer',
+  identity: 'IdentityInitializer',
+  Identity: 'IdentityInitializer',
+};
 
 /** The initializer that `id` names or is. Throws ConfigError for an unknown name. */
 export function getInitializer(id: InitializerLike): Initializer {

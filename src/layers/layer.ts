@@ -10,7 +10,7 @@ import { inferOutputs, type OutputSpecs } from './infer.js';
 import { getInitializer, type InitializerLike } from './initializers.js';
 import { type Constraint, type ConstraintLike, getConstraint } from './constraints.js';
 import { naming } from './names.js';
-import { type Config, type Configurable, classNameOf, serializeValue } from './registry.js';
+import { type Config, type Configurable, classNameOf, deserialize, type Serialized, serialize, serializeValue } from './registry.js';
 import { getRegularizer, type Regularizer, type RegularizerLike } from './regularizers.js';
 import { isSymbolic, type PartialShape, type Producer, SymbolicTensor } from './symbolic.js';
 
@@ -421,4 +421,13 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
   #named<T>(f: () => T): T {
     return naming.errorsOf(this.label, this.name, f);
   }
+}
+
+/** A layer (or model) as JSON: `{ className, config }`. */
+export const serializeLayer = (layer: Layer): Serialized => serialize(layer);
+/** The layer that `serializeLayer` described, without weights. Throws ConfigError for an unknown class. */
+export function deserializeLayer(serialized: unknown): Layer {
+  const made = deserialize(serialized, 'deserializeLayer');
+  if (made instanceof Layer) return made;
+  throw new ConfigError(`deserializeLayer: "${classNameOf(made.constructor)}" is not a layer. Expected a layer or a model.`);
 }

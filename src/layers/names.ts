@@ -48,9 +48,9 @@ export const naming = {
       return f();
     } catch (error) {
       if (error instanceof TenonError) {
-        let path = paths.get(error);
-        if (!path) {
-          paths.set(error, (path = []));
+        const path = paths.get(error) ?? [];
+        if (!paths.has(error)) {
+          paths.set(error, path);
           if (!error.message.startsWith(label)) error.message = `${label}: ${error.message}`;
         }
         path.unshift(name);
