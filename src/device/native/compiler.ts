@@ -92,6 +92,7 @@ export function compileObjectSync(
     encoding: 'utf8',
     stdio: ['pipe', 'ignore', 'pipe'],
   });
-  if (r.error) throw new DeviceError(`native: cannot start ${compiler.path}. ${r.error.message}.`, { cause: r.error });
+  // A compiler that ends before it has read everything breaks the pipe; its status tells the story.
+  if (r.error && r.status === null) throw new DeviceError(`native: cannot start ${compiler.path}. ${r.error.message}.`, { cause: r.error });
   if (r.status !== 0) throw failure(compiler, r.stderr || `exit status ${r.status}`);
 }
