@@ -1,0 +1,76 @@
+/** @file Loading what save, saveWeights and fit's checkpoints wrote. Own classes are registered or given. */
+import { ConfigError, FormatError } from '../base/errors.js';
+import { readSafetensors, type TensorMap } from '../io/safetensors.js';
+import { readTenon, type TenonParts } from '../io/tenon-file.js';
+import type { PartialShape } from '../layers/layer.js';
+import { type ConfigurableClass, deserialize, registerClass } from '../layers/registry.js';
+import type { CompileOptions } from '../train/compiled.js';
+import { restore } from '../train/tensors.js';
+import './sequential.js';
+import './functional.js';
+import { Model, type Outputs } from './model.js';
+
+export interface LoadOptions {
+  /** Classes of your own by the names that the file uses; the same as registerClass before. */
+  customObjects?: Readonly<Record<string, ConfigurableClass>>;
+  /** Default true: also compile options and the optimizer's state. */
+  compile?: boolean;
+}
+
+/**
+ * The model of a .tenon file (saved model or checkpoint), with weights and, when it was compiled, compile options and
+ * optimizer state. Throws FormatError for damaged files, ConfigError for classes that aren't known.
+ * @example const m = await loadModel('cnn.tenon')
+ */
+export async function loadModel<Y extends Outputs = import('../tensor/index.js').Tensor>(
+  path: string,
+  options: LoadOptions = {},
+): Promise<Model<Y>> {
+  const { readFileBytes } = await import('../io/read-file-node.js');
+  return modelFromParts<Y>(readTenon(await readFileBytes(path), path), path, options);
+}
+
+/** The model of a .tenon file's parts. */
+export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: string, options: LoadOptions = {}): Model<Y> {
+  for (const [name, cls] of Object.entries(options.customObjects ?? {})) registerClass(name, cls);
+  const { json, tensors } = parts;
+  if (json.model === null || json.model === undefined)
+    throw new FormatError(
+      `${where}: it holds no model config. Expected what model.save wrote. Make the model in code and use loadWeights.`,
+    );
+  if (!tensors.weights) throw new FormatError(`${where}: it holds no weights. Expected what model.save wrote.`);
+  const model = deserialize(json.model, where);
+  if (!(model instanceof Model))
+    throw new FormatError(`${where}: its config is of a ${model.constructor.name}, no model. Expected what model.save wrote.`);
+  const shape = json.buildShape as PartialShape | readonly PartialShape[] | null | undefined;
+  if (!model.built && shape)
+    model.ensureBuilt((Array.isArray(shape[0]) ? shape : [shape]) as readonly PartialShape[], Array.isArray(shape[0]));
+  restore(tensors.weights, model.weights, `${where}: weights`);
+  if ((options.compile ?? true) && json.compile) {
+    model.compile(json.compile as CompileOptions);
+    if (tensors.optimizer && model.compiled) {
+      model.compiled.buildOptimizer(model.trainableWeights);
+      restore(tensors.optimizer, model.compiled.optimizer.variables, `${where}: optimizer`);
+    }
+  }
+  return model as unknown as Model<Y>;
+}
+
+/** Overwrites a model's weights from a safetensors or .tenon file. Throws FormatError that lists what doesn't fit. */
+export async function loadWeights(model: Model, path: string): Promise<void> {
+  if (!model.built)
+    throw new ConfigError(
+      `loadWeights ${model.label}: it has no weights yet. Expected a built model. Give an inputShape, or apply it to data first.`,
+    );
+  const { readFileBytes } = await import('../io/read-file-node.js');
+  const bytes = await readFileBytes(path);
+  // A zip begins with "PK"; a safetensors header is never that long.
+  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
+  let tensors: TensorMap;
+  if (isZip) {
+    const parts = readTenon(bytes, path);
+    if (!parts.tensors.weights) throw new FormatError(`${path}: it holds no weights. Expected what save or saveWeights wrote.`);
+    tensors = parts.tensors.weights;
+  } else tensors = readSafetensors(bytes, path).tensors;
+  restore(tensors, model.weights, `${path}: weights for ${model.label}`);
+}

@@ -1,0 +1,280 @@
+/**
+ * @file Checkpoints: everything that a bit-identical continuation needs, in one .tenon file: weights, optimizer, random
+ * states, position and order of the epoch, running means and metrics, callbacks' states, history. A run's folder keeps
+ * the last ones and a pointer to the newest.
+ */
+import { ConfigError, FormatError } from '../base/errors.js';
+import { readTenon, tenonChunks, type TenonParts } from '../io/tenon-file.js';
+import type { TensorMap } from '../io/safetensors.js';
+import { serialize } from '../layers/registry.js';
+import type { Layer } from '../layers/layer.js';
+import { getLoss, type LossLike, serializeLoss } from '../losses/index.js';
+import { Metric, serializeMetric } from '../metrics/index.js';
+import type { Model } from '../model/model.js';
+import { serializeOptimizer } from '../optimizers/index.js';
+import { globalRandomState, RandomState, type RandomSnapshot } from '../tensor/index.js';
+import type { CallbackList, CheckpointEvent } from './callbacks/callback.js';
+import type { Compiled } from './compiled.js';
+import type { Programs } from './step.js';
+import { restore, snapshot } from './tensors.js';
+
+export interface CheckpointOptions {
+  /** Made when it doesn't exist. */
+  readonly folder: string;
+  /** Default 1: after every epoch. 0: not at epochs. */
+  readonly everyEpochs?: number;
+  /** Also inside epochs, by number of steps or seconds. */
+  readonly everySteps?: number;
+  readonly everySeconds?: number;
+  /** How many files stay; default 3. */
+  readonly keep?: number;
+  /** Goes on from the folder's last checkpoint, if there is one. */
+  readonly resume?: boolean;
+  /** Removes the checkpoints when training ends well. */
+  readonly removeAtEnd?: boolean;
+}
+/** The next batch: epoch and batch from 0, and steps done since training began. */
+export interface Position {
+  readonly epoch: number;
+  readonly batch: number;
+  readonly step: number;
+}
+interface TrainingState {
+  readonly position: Position;
+  readonly shuffleSeed: number;
+  readonly random: RandomSnapshot;
+  readonly layerRandom: Readonly<Record<string, RandomSnapshot>>;
+  readonly history: { epoch: number[]; history: Record<string, number[]>; seconds: number[] };
+  readonly callbacks: Readonly<Record<string, unknown>>;
+}
+interface Parts {
+  readonly model: Model;
+  readonly compiled: Compiled;
+  readonly programs: Programs;
+  readonly callbacks: CallbackList;
+  readonly shuffleSeed: number;
+}
+/** A checkpoint that was read. */
+export interface SavedRun {
+  readonly shuffleSeed: number;
+  /** Puts everything back; the model must be built as it was. Throws FormatError. */
+  restore(): Promise<Position>;
+}
+
+const files = (): Promise<typeof import('./checkpoint-files-node.js')> => import('./checkpoint-files-node.js');
+
+/** Random states that layers own (a Dropout with a seed), by path. */
+function randomStates(model: Layer): Map<string, RandomState> {
+  const found = new Map<string, RandomState>();
+  const walk = (layer: Layer, path: string): void => {
+    for (const [key, value] of Object.entries(layer)) if (value instanceof RandomState) found.set(`${path}/${key}`, value);
+    layer.sublayers().forEach((l, i) => {
+      walk(l, `${path}/${i}`);
+    });
+  };
+  walk(model, '');
+  return found;
+}
+
+export class Checkpoints {
+  readonly options: CheckpointOptions;
+  /** The newest one of this run. */
+  last: CheckpointEvent | null = null;
+  readonly #who: string;
+  #parts: Parts | null = null;
+  #lastStep = -1;
+  #lastTime = performance.now();
+  /** The write under way: training goes on meanwhile. */
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown = null;
+
+  private constructor(options: CheckpointOptions, who: string) {
+    this.options = options;
+    this.#who = who;
+  }
+  /** Makes the folder. Throws ConfigError when that can't be, or nothing can be written there. */
+  static async open(options: CheckpointOptions, who: string): Promise<Checkpoints> {
+    for (const name of ['everyEpochs', 'everySteps', 'everySeconds', 'keep'] as const) {
+      const value = options[name];
+      if (value !== undefined && !(value >= (name === 'keep' ? 1 : 0)))
+        throw new ConfigError(`${who}: checkpoint.${name} ${value}. Expected a positive number.`);
+    }
+    await (await files()).makeFolder(options.folder);
+    return new Checkpoints(options, who);
+  }
+  attach(parts: Parts): void {
+    this.#parts = parts;
+  }
+
+  isDue(at: Position): boolean {
+    const { everySteps, everySeconds } = this.options;
+    if (this.#lastStep < 0) this.#lastStep = 0;
+    if (everySteps && at.step - this.#lastStep >= everySteps) return true;
+    return everySeconds !== undefined && everySeconds > 0 && performance.now() - this.#lastTime >= everySeconds * 1000;
+  }
+  isEpochDue(epochsDone: number): boolean {
+    const every = this.options.everyEpochs ?? 1;
+    return every > 0 && epochsDone % every === 0;
+  }
+  /** Whether the newest checkpoint is of this position. */
+  has(at: Position): boolean {
+    return this.last !== null && this.last.epoch === at.epoch && this.last.step === at.step;
+  }
+
+  /** Takes the state now and writes it beside the training. Throws the failure of the write before. */
+  async save(at: Position): Promise<CheckpointEvent> {
+    const parts = await this.#collect(at);
+    await this.settled();
+    const { folder, keep = 3 } = this.options;
+    const name = `checkpoint-${String(at.step).padStart(9, '0')}.tenon`;
+    const { saveCheckpoint, pathIn } = await files();
+    this.#writing = saveCheckpoint(folder, name, tenonChunks(parts), { epoch: at.epoch, batch: at.batch, step: at.step }, keep).catch(
+      (error: unknown) => {
+        this.#failure = error;
+      },
+    );
+    this.#lastStep = at.step;
+    this.#lastTime = performance.now();
+    this.last = { path: pathIn(folder, name), folder, epoch: at.epoch, step: at.step };
+    return this.last;
+  }
+  /** Waits for the write under way. Throws its failure. */
+  async settled(): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== null) {
+      const error = this.#failure;
+      this.#failure = null;
+      throw error;
+    }
+  }
+  /** Removes the checkpoints, when the options say so. */
+  async end(): Promise<void> {
+    if (this.options.removeAtEnd) await (await files()).removeCheckpoints(this.options.folder);
+  }
+
+  async #collect(at: Position): Promise<TenonParts> {
+    const { model, compiled, programs, callbacks, shuffleSeed } = this.#attached();
+    // All reads are queued before anything is awaited: they show one moment.
+    const weights = snapshot(model.weights);
+    const optimizer = snapshot(compiled.optimizer.variables);
+    const statistics = snapshot(programs.statistics);
+    const own = randomStates(model);
+    const states = callbacks.list.map((c) => c.getState?.());
+    const layerRandom: Record<string, RandomSnapshot> = {};
+    const random = await globalRandomState().snapshot();
+    for (const [path, state] of own) layerRandom[path] = await state.snapshot();
+    const keys = callbacks.keys();
+    const json: Record<string, unknown> = {};
+    const tensors: Record<string, TensorMap> = { weights: await weights, optimizer: await optimizer, statistics: await statistics };
+    const callbackTensors: TensorMap = new Map();
+    for (const [i, state] of states.entries()) {
+      const s = await state;
+      if (!s) continue;
+      if (s.json !== undefined) json[keys[i]] = s.json;
+      for (const [name, t] of s.tensors ?? []) callbackTensors.set(`${keys[i]}:${name}`, t);
+    }
+    if (callbackTensors.size > 0) tensors.callbacks = callbackTensors;
+    const training: TrainingState = {
+      position: { ...at },
+      shuffleSeed,
+      random,
+      layerRandom,
+      history: callbacks.context.history.getState().json,
+      callbacks: json,
+    };
+    return { json: { ...describeModel(model), training }, tensors };
+  }
+  #attached(): Parts {
+    if (!this.#parts) throw new ConfigError(`${this.#who}: no run is attached to the checkpoints. Expected fit to do that.`);
+    return this.#parts;
+  }
+
+  /** The newest checkpoint of the folder, or null. Throws FormatError when it is damaged. */
+  async latest(): Promise<SavedRun | null> {
+    const { readLatest } = await files();
+    const found = await readLatest(this.options.folder);
+    if (!found) return null;
+    const { path, bytes } = found;
+    const { json, tensors } = readTenon(bytes, path);
+    const training = json.training as TrainingState | undefined;
+    if (!training?.position || !tensors.weights || !tensors.optimizer || !tensors.statistics)
+      throw new FormatError(`${path}: it holds no training state. Expected a checkpoint of fit. Is it a saved model?`);
+    return {
+      shuffleSeed: training.shuffleSeed,
+      restore: async () => {
+        const { model, compiled, programs, callbacks } = this.#attached();
+        restore(tensors.weights, model.weights, `${path}: weights`);
+        restore(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
+        for (const name of tensors.statistics.keys()) {
+          const mean = /^means\/(.*)\/sum$/.exec(name);
+          if (mean) compiled.means.entry(mean[1]);
+        }
+        restore(tensors.statistics, programs.statistics, `${path}: statistics`);
+        globalRandomState().restore(training.random);
+        for (const [at, state] of randomStates(model)) if (training.layerRandom[at]) state.restore(training.layerRandom[at]);
+        callbacks.context.history.restore(training.history);
+        const keys = callbacks.keys();
+        for (const [i, c] of callbacks.list.entries()) {
+          const prefix = `${keys[i]}:`;
+          const own = [...(tensors.callbacks ?? [])].filter(([name]) => name.startsWith(prefix));
+          if (training.callbacks[keys[i]] === undefined && own.length === 0) continue;
+          await c.setState?.({
+            json: training.callbacks[keys[i]],
+            tensors: new Map(own.map(([name, t]) => [name.slice(prefix.length), t])),
+          });
+        }
+        this.#lastStep = training.position.step;
+        return training.position;
+      },
+    };
+  }
+}
+
+/** The model's and its compile options' configs, where they can be had: custom functions without a name cannot. */
+export function describeModel(model: Model): Record<string, unknown> {
+  let config: unknown = null;
+  try {
+    config = serialize(model);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+  return { model: config, compile: describeCompile(model) };
+}
+/** Compile options as JSON; null without them, or when a function in them has no name. */
+export function describeCompile(model: Model): unknown {
+  if (!model.compiled) return null;
+  const { loss, lossWeights, metrics, weightedMetrics, objective } = model.compiled.options;
+  if (objective) return null;
+  try {
+    return {
+      optimizer: serializeOptimizer(model.compiled.optimizer),
+      loss: mapIds(loss, describeLoss),
+      lossWeights,
+      metrics: mapIds(metrics, describeMetric),
+      weightedMetrics: mapIds(weightedMetrics, describeMetric),
+    };
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+const describeLoss = (id: unknown): unknown => (typeof id === 'string' || id === null ? id : serializeLoss(getLoss(id as LossLike)));
+const describeMetric = (id: unknown): unknown => {
+  if (typeof id === 'string') return id;
+  if (id instanceof Metric) return serializeMetric(id);
+  throw new ConfigError('metric: a function has no name in a file. Expected a registered metric.');
+};
+/** Ids in lists and objects, described. */
+function mapIds(ids: unknown, describe: (id: unknown) => unknown): unknown {
+  if (ids === undefined) return undefined;
+  if (Array.isArray(ids)) return ids.map((x) => mapIds(x, describe));
+  if (
+    typeof ids === 'object' &&
+    ids !== null &&
+    Object.getPrototypeOf(ids) === Object.prototype &&
+    !('call' in ids) &&
+    !('className' in ids)
+  )
+    return Object.fromEntries(Object.entries(ids).map(([k, x]) => [k, mapIds(x, describe)]));
+  return describe(ids);
+}

@@ -1,0 +1,390 @@
+/**
+ * @file fit: epochs of compiled steps. The loop only hands row numbers to the device and keeps it busy; losses and
+ * metrics are read a few times a second and at the end of an epoch. Stops before the update when a loss isn't finite.
+ */
+import { ConfigError } from '../base/errors.js';
+import type { Model } from '../model/model.js';
+import { random } from '../tensor/index.js';
+import { applyClassWeight, type ClassWeight, type Columns, type Data, type DataLike, toColumns } from './batch.js';
+import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
+import { History } from './callbacks/history.js';
+import { faceFor, type Verbose } from './callbacks/progress-bar.js';
+import { Checkpoints, type CheckpointOptions, type Position } from './checkpoint.js';
+import type { Compiled } from './compiled.js';
+import { validationName } from './names.js';
+import { NonFiniteLossError } from './errors.js';
+import { testPass } from './evaluate.js';
+import { Breather, Pipeline } from './pipeline.js';
+import { type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
+import { Programs } from './step.js';
+
+export interface FitOptions {
+  /** Examples a step; default 32. Streams bring their own batches. */
+  batchSize?: number;
+  /** Default 1. */
+  epochs?: number;
+  /** Number of the first epoch, from 0. */
+  initialEpoch?: number;
+  /** Batches an epoch; default: one pass over the data. */
+  stepsPerEpoch?: number;
+  /** Data to evaluate on after epochs: [x, y], [x, y, sampleWeight], { x, y } or a stream. */
+  validationData?: ValidationData;
+  /** Share of the data, the last part, to evaluate on instead. */
+  validationSplit?: number;
+  validationBatchSize?: number;
+  validationSteps?: number;
+  /** Every how many epochs, or after which (numbers from 1). Default 1. */
+  validationFreq?: number | readonly number[];
+  /** New order in every epoch; default true. Only for arrays. */
+  shuffle?: boolean;
+  /** Of the order; default: drawn from the global random state. */
+  seed?: number;
+  classWeight?: ClassWeight;
+  /** One an example, [n]. */
+  sampleWeight?: DataLike;
+  /** 0 silent, 1 progress bar, 2 a line an epoch; default 'auto': a bar in a terminal, else lines. */
+  verbose?: Verbose;
+  callbacks?: readonly Callback[];
+  /** Ends training after the current step; a checkpoint is saved when there is a folder for it. */
+  signal?: AbortSignal;
+  /** A folder of checkpoints, how often they are saved, and whether to go on from the last one. */
+  checkpoint?: CheckpointOptions;
+}
+export type ValidationData =
+  | readonly [Data, Data]
+  | readonly [Data, Data, DataLike]
+  | { readonly x: Data; readonly y: Data; readonly sampleWeight?: DataLike }
+  | Stream;
+
+interface Sources {
+  readonly train: BatchSource;
+  readonly validation: BatchSource | null;
+  readonly batchSize: number | null;
+}
+
+async function openSources(
+  model: Model,
+  x: Data | Stream,
+  y: Data | undefined,
+  options: FitOptions,
+  who: string,
+  seed: number,
+): Promise<Sources> {
+  const names = { who, inputNames: model.inputNames, outputNames: model.outputNames };
+  const { validationSplit = 0, validationData } = options;
+  if (!(validationSplit >= 0 && validationSplit < 1))
+    throw new ConfigError(`${who}: validationSplit ${validationSplit}. Expected a number in [0, 1).`);
+  if (isStream(x)) {
+    for (const [name, set] of [
+      ['y', y !== undefined],
+      ['sampleWeight', options.sampleWeight !== undefined],
+      ['validationSplit', validationSplit > 0],
+    ] as const)
+      if (set) throw new ConfigError(`${who}: ${name} with a stream. Expected it in the stream's batches. Give arrays, or leave it out.`);
+    const train = await streamSource(x, { names, classWeight: options.classWeight, stepsPerEpoch: options.stepsPerEpoch });
+    return { train, validation: await openValidation(validationData, options, names, train.forms[0].size), batchSize: null };
+  }
+  const columns = applyClassWeight(await toColumns(x, y, options.sampleWeight, names), options.classWeight, who);
+  const total = columns.inputs[0].shape[0];
+  const kept = validationData ? total : Math.floor(total * (1 - validationSplit));
+  if (total > 0 && kept === 0)
+    throw new ConfigError(`${who}: validationSplit ${validationSplit} leaves nothing of ${total} examples to train on. Use a smaller one.`);
+  checkSizes(kept, options.batchSize ?? Math.min(32, Math.max(1, kept)), who);
+  const batchSize = options.batchSize ?? Math.min(32, kept);
+  const shuffleSeed = (options.shuffle ?? true) ? seed : null;
+  const all = memorySource(columns, { batchSize, shuffleSeed, end: kept });
+  const train = options.stepsPerEpoch === undefined ? all : limited(all, options.stepsPerEpoch, batchSize, who);
+  const validation =
+    validationData === undefined && kept < total
+      ? memorySource(columns, {
+          batchSize: Math.min(options.validationBatchSize ?? batchSize, total - kept),
+          shuffleSeed: null,
+          first: kept,
+          end: total,
+        })
+      : await openValidation(validationData, options, names, batchSize);
+  return { train, validation, batchSize };
+}
+
+/** Epochs of `steps` batches of data in memory: an epoch may be less or more than a pass. */
+function limited(source: BatchSource, steps: number, batchSize: number, who: string): BatchSource {
+  if (!Number.isInteger(steps) || steps < 1) throw new ConfigError(`${who}: stepsPerEpoch ${steps}. Expected a whole number ≥ 1.`);
+  const pass = source.batches ?? 1;
+  return {
+    ...source,
+    batches: steps,
+    samples: steps <= pass ? Math.min(source.samples ?? 0, steps * batchSize) : null,
+    open(epoch, skip) {
+      let at = epoch * steps + skip;
+      const end = (epoch + 1) * steps;
+      let next = source.open(Math.floor(at / pass), at % pass);
+      return () => {
+        if (at >= end) return null;
+        if (at % pass === 0) next = source.open(at / pass, 0);
+        at++;
+        return next();
+      };
+    },
+  };
+}
+
+async function openValidation(
+  data: ValidationData | undefined,
+  options: FitOptions,
+  names: { who: string; inputNames: readonly string[] | null; outputNames: readonly string[] | null },
+  batchSize: number,
+): Promise<BatchSource | null> {
+  if (data === undefined || data === null) return null;
+  const own = { ...names, who: `${names.who}: validationData` };
+  if (isStream(data)) return streamSource(data, { names: own, stepsPerEpoch: options.validationSteps });
+  const [x, y, w] = Array.isArray(data) ? data : 'x' in data ? [data.x, data.y, data.sampleWeight] : [];
+  if (x === undefined || y === undefined) throw new ConfigError(`${own.who}: expected [x, y], [x, y, sampleWeight] or { x, y }.`);
+  const columns: Columns = await toColumns(x, y, w, own);
+  const n = columns.inputs[0].shape[0];
+  if (n === 0) throw new ConfigError(`${own.who}: the data are empty. Expected at least one example, received 0 rows.`);
+  const size = Math.min(options.validationBatchSize ?? batchSize, n);
+  return memorySource(columns, {
+    batchSize: size,
+    shuffleSeed: null,
+    end: options.validationSteps ? Math.min(n, options.validationSteps * size) : n,
+  });
+}
+
+const wantsValidation = (epoch: number, freq: number | readonly number[]): boolean =>
+  typeof freq === 'number' ? (epoch + 1) % freq === 0 : freq.includes(epoch + 1);
+
+/** The whole of model.fit. Throws ConfigError, ShapeError, NonFiniteLossError, DeviceError; see FitOptions. */
+export async function fitModel(
+  model: Model,
+  compiled: Compiled,
+  x: Data | Stream,
+  y: Data | undefined,
+  options: FitOptions,
+): Promise<History> {
+  const run = new Run(model, compiled, options);
+  return run.all(x, y);
+}
+
+/** One call of fit. */
+class Run {
+  readonly #model: Model;
+  readonly #compiled: Compiled;
+  readonly #options: FitOptions;
+  readonly #who: string;
+  readonly #history = new History();
+  readonly #pipeline = new Pipeline();
+  readonly #breather = new Breather();
+  #stopReason: string | null = null;
+  #checkpoints: Checkpoints | null = null;
+  #callbacks!: CallbackList;
+  #programs!: Programs;
+  #compiledSeen = new Set<unknown>();
+  /** Where training is: the next batch. */
+  #at: Position = { epoch: 0, batch: 0, step: 0 };
+
+  constructor(model: Model, compiled: Compiled, options: FitOptions) {
+    this.#model = model;
+    this.#compiled = compiled;
+    this.#options = options;
+    this.#who = `fit ${model.label}`;
+  }
+
+  async all(x: Data | Stream, y: Data | undefined): Promise<History> {
+    const options = this.#options;
+    const { epochs = 1, initialEpoch = 0 } = options;
+    if (!Number.isInteger(epochs) || epochs < 1) throw new ConfigError(`${this.#who}: epochs ${epochs}. Expected a whole number ≥ 1.`);
+    // backupAndRestore is a callback that carries the option.
+    const checkpoint = options.checkpoint ?? options.callbacks?.find((c) => c.checkpoint)?.checkpoint;
+    this.#checkpoints = checkpoint ? await Checkpoints.open(checkpoint, this.#who) : null;
+    const saved = checkpoint?.resume ? await this.#checkpoints?.latest() : null;
+    const seed = saved?.shuffleSeed ?? options.seed ?? (await drawSeed());
+    const sources = await openSources(this.#model, x, y, options, this.#who, seed);
+    const { train, validation } = sources;
+    this.#model.prepare(train.shapes.inputs, this.#who);
+    const resolved = this.#compiled.resolve(this.#model, train, this.#who);
+    const validationResolved = validation ? this.#compiled.resolve(this.#model, validation, `${this.#who}: validationData`) : null;
+    this.#programs = new Programs(this.#model, this.#compiled, resolved);
+    const validationPrograms = validationResolved ? new Programs(this.#model, this.#compiled, validationResolved) : null;
+    this.#compiled.buildOptimizer(this.#model.trainableWeights);
+    const params = { epochs, initialEpoch, batchSize: sources.batchSize, steps: train.batches, samples: train.samples };
+    this.#history.params = params;
+    const context: CallbackContext = {
+      model: this.#model,
+      params,
+      history: this.#history,
+      stop: (reason) => (this.#stopReason ??= reason),
+    };
+    this.#callbacks = new CallbackList([...faceFor(options.verbose ?? 'auto', 'train'), ...(options.callbacks ?? [])], context);
+    this.#checkpoints?.attach({
+      model: this.#model,
+      compiled: this.#compiled,
+      programs: this.#programs,
+      callbacks: this.#callbacks,
+      shuffleSeed: seed,
+    });
+    this.#programs.reset();
+    this.#at = { epoch: initialEpoch, batch: 0, step: 0 };
+    if (saved) this.#at = await saved.restore();
+    this.#compiled.progress.begin(this.#at.step);
+    await this.#callbacks.call('onTrainBegin');
+    try {
+      while (this.#at.epoch < epochs && this.#stopReason === null && !options.signal?.aborted)
+        await this.#epoch(train, validation, validationPrograms);
+      await this.#finish();
+    } finally {
+      await this.#checkpoints?.settled();
+    }
+    if (!this.#history.interrupted) await this.#checkpoints?.end();
+    await this.#callbacks.call('onTrainEnd', lastLogs(this.#history));
+    return this.#history;
+  }
+
+  async #epoch(train: BatchSource, validation: BatchSource | null, validationPrograms: Programs | null): Promise<void> {
+    const { epoch } = this.#at;
+    const { signal } = this.#options;
+    const callbacks = this.#callbacks;
+    const started = performance.now();
+    const firstStep = this.#at.batch;
+    if (firstStep === 0) {
+      this.#programs.reset();
+      await callbacks.call('onEpochBegin', epoch);
+    }
+    const next = train.open(epoch, firstStep);
+    const { window } = this.#programs;
+    const watched = callbacks.has('onTrainBatchEnd');
+    let samplesDone = 0;
+    let inWindow = 0;
+    let ended = false;
+    // A window of gradient accumulation is always finished: a checkpoint can only stand between two.
+    while ((this.#stopReason === null && !signal?.aborted) || inWindow > 0) {
+      const feed = await next();
+      if (!feed) {
+        ended = true;
+        break;
+      }
+      await callbacks.call('onTrainBatchBegin', this.#at.batch);
+      await this.#run(this.#programs.train(feed.form), feed.inputs);
+      if (samplesDone === 0) this.#compileAhead(train, feed.form.key);
+      if (++inWindow === window) {
+        if (window > 1) await this.#run(this.#programs.apply(), []);
+        inWindow = 0;
+      }
+      samplesDone += feed.form.size;
+      this.#at = { epoch, batch: this.#at.batch + 1, step: this.#at.step + 1 };
+      if (watched) {
+        const readout = await this.#checked();
+        await callbacks.call('onTrainBatchEnd', this.#at.batch - 1, readout.logs);
+      }
+      if (inWindow === 0 && this.#checkpoints?.isDue(this.#at)) {
+        await this.#checked();
+        await this.#save();
+      }
+      if (this.#breather.isDue('report', 100)) this.#report(epoch, firstStep, samplesDone, started);
+      if (this.#failure) await this.#checked();
+      await this.#breather.pause();
+    }
+    if (this.#at.batch === 0)
+      throw new ConfigError(
+        `${this.#who}: epoch ${epoch + 1} had no batch. Expected at least one. Is the stream used up? Give stepsPerEpoch or fewer epochs.`,
+      );
+    // The sums of a window that the epoch's end cuts off are applied: checkpoints fall between windows.
+    if (inWindow > 0 && window > 1) await this.#run(this.#programs.apply(), []);
+    const readout = await this.#checked();
+    if (!ended) {
+      // Ended inside an epoch.
+      if (signal?.aborted) return;
+    }
+    const logs: Record<string, number> = { ...readout.logs };
+    if (validation && validationPrograms && wantsValidation(epoch, this.#options.validationFreq ?? 1)) {
+      const tested = await testPass(validationPrograms, validation, callbacks, epoch, signal);
+      for (const [name, value] of Object.entries(tested.logs)) logs[validationName(name)] = value;
+    }
+    await callbacks.call('onEpochEnd', epoch, logs);
+    this.#history.add(epoch, logs);
+    this.#history.seconds.push((performance.now() - started) / 1000);
+    this.#at = { epoch: epoch + 1, batch: 0, step: this.#at.step };
+    if (this.#checkpoints?.isEpochDue(epoch + 1)) await this.#save();
+  }
+
+  async #run(program: ReturnType<Programs['train']>, inputs: Parameters<Awaited<ReturnType<Programs['train']>>['run']>[0]): Promise<void> {
+    const step = await program;
+    if (!this.#compiledSeen.has(step)) {
+      this.#compiledSeen.add(step);
+      this.#history.compileSeconds += step.traceSeconds + step.compileSeconds;
+    }
+    await this.#pipeline.push(step.run(inputs));
+  }
+  /** The form of an epoch's last batch is compiled while the first steps run. */
+  #compileAhead(source: BatchSource, key: string): void {
+    for (const form of source.forms)
+      if (form.key !== key && (source.batches ?? 0) > 1)
+        // A failure shows when the step is needed.
+        setTimeout(() => void this.#programs.train(form).catch(() => undefined), 0);
+  }
+
+  #failure = false;
+  #reading = false;
+  /** Reads losses without stopping the steps, and tells the faces. */
+  #report(epoch: number, firstStep: number, samplesDone: number, started: number): void {
+    if (this.#reading) return;
+    if (!this.#callbacks.has('onProgress') && !this.#breather.isDue('failure', 500)) return;
+    this.#reading = true;
+    const step = this.#at.batch;
+    const work = this.#programs.read().then(async (readout) => {
+      this.#failure ||= readout.failed;
+      const seconds = (performance.now() - started) / 1000;
+      if (!readout.failed)
+        await this.#callbacks.call('onProgress', { phase: 'train', epoch, step, firstStep, samplesDone, seconds, logs: readout.logs });
+    });
+    const done = (): void => {
+      this.#reading = false;
+    };
+    work.then(done, done);
+    void this.#pipeline.push(work);
+  }
+
+  /** Waits for all steps. Throws when one of them had a loss that isn't finite and nobody handles it. */
+  async #checked(): ReturnType<Programs['read']> {
+    await this.#pipeline.drain();
+    const readout = await this.#programs.read();
+    if (!readout.failed) return readout;
+    const step = readout.steps + 1;
+    const event = { epoch: this.#at.epoch, batch: this.#at.batch - (this.#at.step - step), step, loss: readout.lastLoss };
+    const optimizer = this.#compiled.optimizer;
+    const rate = typeof optimizer.learningRate === 'number' ? ` (it is ${optimizer.learningRate})` : '';
+    const kept = this.#history.checkpoint ? ` The last good checkpoint is ${this.#history.checkpoint}.` : '';
+    const message = `${this.#who}: the loss is ${readout.lastLoss} at step ${step} (epoch ${event.epoch + 1}, batch ${event.batch}). Expected a finite number; training stopped before the update, so the weights are those before this step.${kept} Lower the learning rate${rate}, clip gradients (globalClipNorm: 1), or look for NaN and huge values in the data.`;
+    this.#compiled.progress.begin(this.#at.step);
+    if (this.#callbacks.handles(event)) {
+      this.#stopReason ??= `the loss is ${readout.lastLoss} at step ${step}`;
+      return { ...readout, logs: { ...readout.logs, loss: readout.lastLoss } };
+    }
+    throw new NonFiniteLossError(message, step, event.epoch);
+  }
+  async #save(): Promise<CheckpointEvent | null> {
+    if (!this.#checkpoints) return null;
+    const event = await this.#checkpoints.save(this.#at);
+    this.#history.checkpoint = event.path;
+    await this.#callbacks.call('onCheckpoint', event);
+    return event;
+  }
+  async #finish(): Promise<void> {
+    await this.#pipeline.drain();
+    this.#history.stopped = this.#stopReason;
+    if (this.#options.signal?.aborted) {
+      this.#history.interrupted = true;
+      this.#history.stopped ??= 'interrupted';
+      const event = this.#checkpoints && !this.#checkpoints.has(this.#at) ? await this.#save() : (this.#checkpoints?.last ?? null);
+      await this.#checkpoints?.settled();
+      await this.#callbacks.call('onInterrupt', event);
+    }
+  }
+}
+
+const lastLogs = (h: History): Record<string, number> =>
+  Object.fromEntries(Object.entries(h.history).map(([name, values]) => [name, values[values.length - 1]]));
+
+/** A seed for the order of the examples, from the global random state: repeatable after setRandomSeed. */
+async function drawSeed(): Promise<number> {
+  return random.randint([], 0, 2 ** 31 - 1).item();
+}

@@ -1,0 +1,50 @@
+/** @file Keeping a device busy: a few runs in flight, and turns for the event loop on devices that run in our thread. */
+
+/** Runs in flight; the oldest is awaited when there are too many, so that memory and errors stay near. */
+export class Pipeline {
+  readonly #depth: number;
+  #running: Promise<unknown>[] = [];
+
+  constructor(depth = 3) {
+    this.#depth = depth;
+  }
+  /** Adds a run; waits while the pipeline is full. Rejects with the failure of the run waited for. */
+  push(run: Promise<unknown>): Promise<unknown> | undefined {
+    // A failure is reported when its turn to be awaited comes; until then it must not count as unhandled.
+    run.catch(() => undefined);
+    this.#running.push(run);
+    return this.#running.length >= this.#depth ? this.#running.shift() : undefined;
+  }
+  async drain(): Promise<void> {
+    const all = this.#running;
+    this.#running = [];
+    await Promise.all(all);
+  }
+}
+
+/** Lets timers, input and servers have their turn every 25 ms, and tells what is due. */
+export class Breather {
+  #last = performance.now();
+  readonly #due = new Map<string, number>();
+
+  pause(): Promise<void> | undefined {
+    const now = performance.now();
+    if (now - this.#last < 25) return undefined;
+    this.#last = now;
+    return turn();
+  }
+  /** Whether `milliseconds` have passed since this was last true (or since the first question). */
+  isDue(what: string, milliseconds: number): boolean {
+    const now = performance.now();
+    const last = this.#due.get(what);
+    if (last === undefined) {
+      this.#due.set(what, now);
+      return false;
+    }
+    if (now - last < milliseconds) return false;
+    this.#due.set(what, now);
+    return true;
+  }
+}
+const immediate: ((f: () => void) => unknown) | undefined = Reflect.get(globalThis, 'setImmediate');
+const turn = (): Promise<void> => new Promise((resolve) => (immediate ? immediate(resolve) : setTimeout(resolve, 0)));

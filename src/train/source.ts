@@ -1,0 +1,271 @@
+/**
+ * @file Where batches come from. Data in memory are passed to every step whole and gathered by index inside of it; a
+ * stream passes its batches. Either way a feed is a form (specs and how to unpack them) and the step's inputs.
+ */
+import { ConfigError, ShapeError } from '../base/errors.js';
+import { type ArrayColumn, sliceRows } from '../data/column.js';
+import { CounterRandom, streams } from '../data/random.js';
+import { type StepInput, take, type Tensor, type TensorSpec, wrap } from '../tensor/index.js';
+import {
+  type Batch,
+  type ClassWeight,
+  applyClassWeight,
+  type ColumnNames,
+  type Columns,
+  type Data,
+  type DataLike,
+  makeBatch,
+  specOf,
+  toColumns,
+} from './batch.js';
+
+/** How a step's inputs make a batch. Steps are compiled once for each key. */
+export interface BatchForm {
+  readonly key: string;
+  readonly specs: readonly TensorSpec[];
+  readonly size: number;
+  unpack(inputs: readonly Tensor[]): Batch;
+}
+export interface Feed {
+  readonly form: BatchForm;
+  readonly inputs: readonly StepInput[];
+}
+export interface BatchSource {
+  /** Examples and batches of an epoch, where known. */
+  readonly samples: number | null;
+  readonly batches: number | null;
+  /** Shapes of a batch, to build the model and to choose metrics. */
+  readonly shapes: { readonly inputs: readonly TensorSpec[]; readonly targets: readonly TensorSpec[] };
+  /** The forms that an epoch will ask for, as far as known, the most frequent first. */
+  readonly forms: readonly BatchForm[];
+  /** The columns, when they are in memory. */
+  readonly columns: Columns | null;
+  /** The batches of an epoch from number `skip` on; null after the last. */
+  open(epoch: number, skip: number): () => Feed | null | Promise<Feed | null>;
+}
+
+const specKey = (specs: readonly TensorSpec[]): string => specs.map((s) => `${s.dtype}[${s.shape.join()}]`).join(';');
+
+/** 0 … n − 1 in the order of epoch `epoch` under `seed`: the same on every machine. */
+export function epochOrder(n: number, seed: number, epoch: number): Int32Array {
+  const order = new Int32Array(n);
+  for (let i = 0; i < n; i++) order[i] = i;
+  const random = new CounterRandom(seed, streams.shuffle, epoch);
+  for (let i = n - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    const t = order[i];
+    order[i] = order[j];
+    order[j] = t;
+  }
+  return order;
+}
+
+export interface MemoryOptions {
+  readonly batchSize: number;
+  /** Null: in the given order. */
+  readonly shuffleSeed: number | null;
+  /** Rows first … end − 1 of the columns. */
+  readonly first?: number;
+  readonly end?: number;
+}
+
+/** Batches of columns in memory: the columns go to the device once, a step takes 32-bit row numbers. */
+export function memorySource(columns: Columns, options: MemoryOptions): BatchSource {
+  const { batchSize, shuffleSeed } = options;
+  const first = options.first ?? 0;
+  const end = options.end ?? columns.inputs[0].shape[0];
+  const n = end - first;
+  const list = [...columns.inputs, ...columns.targets, ...(columns.weight ? [columns.weight] : [])];
+  const tensors = list.map((c) => wrap(c.data, c.shape, c.dtype));
+  const nInputs = columns.inputs.length;
+  const nTargets = columns.targets.length;
+  const forms = new Map<number, BatchForm>();
+  const formOf = (size: number): BatchForm => {
+    let form = forms.get(size);
+    if (!form) {
+      const specs = [...list.map(specOf), { shape: [size], dtype: 'i32' as const }];
+      form = {
+        key: `rows:${nInputs},${nTargets},${columns.weight ? 1 : 0}:${specKey(specs)}`,
+        specs,
+        size,
+        unpack(inputs) {
+          const rows = inputs[inputs.length - 1];
+          const picked = inputs.slice(0, -1).map((c) => take(c, rows, 0));
+          return makeBatch(
+            picked.slice(0, nInputs),
+            picked.slice(nInputs, nInputs + nTargets),
+            columns.weight ? picked[picked.length - 1] : null,
+            size,
+          );
+        },
+      };
+      forms.set(size, form);
+    }
+    return form;
+  };
+  const rest = n % batchSize;
+  const batch = (c: ArrayColumn): TensorSpec => ({ shape: [Math.min(batchSize, n), ...c.shape.slice(1)], dtype: c.dtype });
+  return {
+    samples: n,
+    batches: Math.ceil(n / batchSize),
+    shapes: { inputs: columns.inputs.map(batch), targets: columns.targets.map(batch) },
+    forms: [...(n >= batchSize ? [formOf(batchSize)] : []), ...(rest > 0 ? [formOf(rest)] : [])],
+    columns,
+    open(epoch, skip) {
+      const order = shuffleSeed === null ? Int32Array.from({ length: n }, (_, i) => i) : epochOrder(n, shuffleSeed, epoch);
+      if (first > 0) for (let i = 0; i < n; i++) order[i] += first;
+      let at = skip * batchSize;
+      return () => {
+        if (at >= n) return null;
+        const rows = order.subarray(at, Math.min(at + batchSize, n));
+        at += rows.length;
+        return { form: formOf(rows.length), inputs: [...tensors, rows] };
+      };
+    },
+  };
+}
+
+/** One batch of columns, passed as it is. */
+export function columnsFeed(columns: Columns): Feed {
+  const list = [...columns.inputs, ...columns.targets, ...(columns.weight ? [columns.weight] : [])];
+  const specs = list.map(specOf);
+  const nInputs = columns.inputs.length;
+  const nTargets = columns.targets.length;
+  const size = columns.inputs[0].shape[0];
+  const form: BatchForm = {
+    key: `batch:${nInputs},${nTargets},${columns.weight ? 1 : 0}:${specKey(specs)}`,
+    specs,
+    size,
+    unpack: (inputs) =>
+      makeBatch(
+        inputs.slice(0, nInputs),
+        inputs.slice(nInputs, nInputs + nTargets),
+        columns.weight ? inputs[inputs.length - 1] : null,
+        size,
+      ),
+  };
+  return { form, inputs: list.map((c) => c.data) };
+}
+
+/** A batch of a stream: [x], [x, y], [x, y, sampleWeight] or { x, y?, sampleWeight? } (also xs and ys, as tfjs). */
+export type StreamBatch =
+  | readonly [Data]
+  | readonly [Data, Data]
+  | readonly [Data, Data, DataLike]
+  | { readonly x: Data; readonly y?: Data; readonly sampleWeight?: DataLike }
+  | { readonly xs: Data; readonly ys?: Data };
+/** What fit takes instead of arrays: a Dataset, or anything that can be iterated. An epoch is one pass, or `stepsPerEpoch` batches. */
+export type Stream = Iterable<StreamBatch> | AsyncIterable<StreamBatch>;
+
+export const isStream = (x: unknown): x is Stream =>
+  typeof x === 'object' && x !== null && !Array.isArray(x) && !ArrayBuffer.isView(x) && (Symbol.iterator in x || Symbol.asyncIterator in x);
+
+export interface StreamOptions {
+  readonly names: ColumnNames;
+  readonly classWeight?: ClassWeight;
+  readonly stepsPerEpoch?: number;
+}
+
+/** A data set that can start a given epoch by itself (data/Dataset): the same epoch gives the same batches. */
+interface Epochs {
+  epoch(n: number): Iterable<StreamBatch> | AsyncIterable<StreamBatch>;
+}
+const hasEpochs = (x: Stream): x is Stream & Epochs => 'epoch' in x && typeof x.epoch === 'function';
+
+/** Batches of an iterable. Reads the first one to learn its shapes; throws ConfigError when there is none. */
+export async function streamSource(stream: Stream, options: StreamOptions): Promise<BatchSource> {
+  const { names, stepsPerEpoch } = options;
+  const start = (epoch: number): AsyncIterator<StreamBatch> | Iterator<StreamBatch> => {
+    const from = hasEpochs(stream) ? stream.epoch(epoch) : stream;
+    return Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
+  };
+  const isOneShot = !hasEpochs(stream) && 'next' in stream;
+  const toFeed = async (item: StreamBatch): Promise<{ feed: Feed; columns: Columns }> => {
+    const [x, y, w] = parts(item, names.who);
+    const columns = applyClassWeight(await toColumns(x, y, w, names), options.classWeight, names.who);
+    return { feed: columnsFeed(columns), columns };
+  };
+  let current = start(0);
+  const head = await current.next();
+  if (head.done)
+    throw new ConfigError(
+      `${names.who}: the data set gives no batch. Expected at least one. Is it empty, or an iterator that was used up?`,
+    );
+  const first = await toFeed(head.value);
+  let pending: Feed | null = first.feed;
+  let opened = -1;
+  return {
+    samples: null,
+    batches: stepsPerEpoch ?? null,
+    shapes: { inputs: first.columns.inputs.map(specOf), targets: first.columns.targets.map(specOf) },
+    forms: [first.feed.form],
+    columns: null,
+    open(epoch, skip) {
+      // A generator goes on where it was; anything else begins anew, but for the first pass, begun above to learn the shapes.
+      const begun = opened === -1 && (isOneShot || !hasEpochs(stream) || epoch === 0);
+      if (!begun && !isOneShot && (stepsPerEpoch === undefined || opened === -1 || hasEpochs(stream))) {
+        current = start(epoch);
+        pending = null;
+      }
+      opened = epoch;
+      let left = stepsPerEpoch ?? Number.POSITIVE_INFINITY;
+      let toSkip = skip;
+      const nextItem = async (): Promise<Feed | null> => {
+        if (pending) {
+          const feed = pending;
+          pending = null;
+          return feed;
+        }
+        let result = await current.next();
+        if (result.done && stepsPerEpoch !== undefined && !isOneShot) {
+          // With a fixed number of steps an epoch is no pass: go round.
+          current = start(epoch);
+          result = await current.next();
+        }
+        return result.done ? null : (await toFeed(result.value)).feed;
+      };
+      return async () => {
+        for (; toSkip > 0; toSkip--) {
+          await nextItem();
+          left--;
+        }
+        if (left-- <= 0) return null;
+        return nextItem();
+      };
+    },
+  };
+}
+
+function parts(item: unknown, who: string): [Data, Data | undefined, DataLike | undefined] {
+  if (Array.isArray(item) && item.length >= 1 && item.length <= 3) return [item[0], item[1], item[2]];
+  if (typeof item === 'object' && item !== null) {
+    if ('x' in item) {
+      const { x, y, sampleWeight } = item as { x: Data; y?: Data; sampleWeight?: DataLike };
+      return [x, y, sampleWeight];
+    }
+    if ('xs' in item) {
+      const { xs, ys } = item as { xs: Data; ys?: Data };
+      return [xs, ys, undefined];
+    }
+  }
+  throw new ConfigError(
+    `${who}: a batch of the data set has an unknown form. Expected [x, y], [x, y, sampleWeight] or { x, y, sampleWeight }.`,
+  );
+}
+
+/** Rows start … end of every column. */
+export const sliceColumns = (c: Columns, start: number, end: number): Columns => ({
+  inputs: c.inputs.map((x) => sliceRows(x, start, end)),
+  targets: c.targets.map((x) => sliceRows(x, start, end)),
+  weight: c.weight ? sliceRows(c.weight, start, end) : null,
+});
+
+/** Throws ConfigError for impossible batch sizes and empty data. */
+export function checkSizes(n: number, batchSize: number, who: string): void {
+  if (!Number.isInteger(batchSize) || batchSize < 1) throw new ConfigError(`${who}: batchSize ${batchSize}. Expected a whole number ≥ 1.`);
+  if (n === 0) throw new ShapeError(`${who}: the data are empty. Expected at least one example, received 0 rows.`);
+  if (batchSize > n)
+    throw new ConfigError(
+      `${who}: batchSize ${batchSize} is larger than the data. Expected at most ${n}, received ${batchSize}. Use batchSize: ${n} or more data.`,
+    );
+}
