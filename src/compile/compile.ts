@@ -6,7 +6,9 @@ import { InternalError } from '../base/errors.js';
 import { log } from '../base/log.js';
 import { size } from '../base/shape.js';
 import { isOp, type Node, topological } from '../graph/node.js';
+import { print as printGraph } from '../graph/print.js';
 import type { Variable } from '../graph/variable.js';
+import { printKernel } from '../kernel/print.js';
 import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
@@ -155,10 +157,25 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
       return { kernel, buffers: places };
     });
   const program: Program = { calls: programCalls, buffers, arenaBytes: arena.bytes, externals: slots.length };
-  if (log.enabled('schedule'))
-    log.debug(
-      'schedule',
-      `${programCalls.length} kernels, arena ${arena.bytes} bytes\n${programCalls.map((c, i) => `  ${i} ${c.kernel.label} ×${c.kernel.grid.extent} (${c.buffers.join(' ')})`).join('\n')}`,
-    );
+  explain(roots, fusion.groups.length, program);
   return { program, slots };
+}
+
+/** What TENON_DEBUG=graph,passes,schedule,kernels prints about a Program; the device adds `source`. */
+function explain(roots: readonly Node[], groups: number, program: Program): void {
+  if (log.enabled('graph')) log.debug('graph', `\n${printGraph(roots)}`);
+  const { calls } = program;
+  if (log.enabled('passes'))
+    log.debug(
+      'passes',
+      `${topological(roots).length} nodes after simplify → ${groups} groups → ${calls.length} kernels, arena ${program.arenaBytes} bytes`,
+    );
+  if (log.enabled('schedule')) {
+    const rows = calls.map(({ kernel, buffers }, i) => {
+      const amount = `${(kernel.flops / 1e6).toFixed(2)} MFLOP, ${(kernel.bytes / 1024).toFixed(0)} KiB`;
+      return `  ${String(i).padStart(3)} ${kernel.label} ×${kernel.grid.extent}  ${amount}  buffers ${buffers.join(' ')}`;
+    });
+    log.debug('schedule', `${calls.length} kernels, arena ${program.arenaBytes} bytes\n${rows.join('\n')}`);
+  }
+  if (log.enabled('kernels')) for (const { kernel } of calls) log.debug('kernels', `\n${printKernel(kernel)}`);
 }

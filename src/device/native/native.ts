@@ -1,6 +1,7 @@
 /** @file The native device: kernels rendered to C, compiled by the system's compiler and run by a pool of threads. */
 import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
 import { DeviceError, InternalError } from '../../base/errors.js';
+import { log } from '../../base/log.js';
 import { type NodeModules, nodeModules } from '../../base/node-modules.js';
 import type { BufferPlan, Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
@@ -201,6 +202,7 @@ export class NativeDevice implements Device {
       () => void this.#queue.add(() => this.#free(record)),
     );
     this.#finalizer.register(executable, record);
+    if (log.enabled('source')) for (const text of executable.source()) log.debug('source', `\n${text}`);
     return executable;
   }
 
