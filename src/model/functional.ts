@@ -6,7 +6,7 @@ import { ConfigError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import type { CallContext, CallOptions, Layer, PartialShape } from '../layers/layer.js';
 import { type Config, deserialize, isSerialized, type Json, registerBuiltins, serialize, serializeValue } from '../layers/registry.js';
-import { input, isSymbolic, type SymbolicCall, SymbolicTensor } from '../layers/symbolic.js';
+import { input, isSymbolic, type SymbolicCall, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor, type TensorSpec } from '../tensor/index.js';
 import type { Structure } from '../train/batch.js';
 import { checkInputShapes, Model, type ModelOptions, type Outputs } from './model.js';
@@ -150,18 +150,18 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
     const values = new Map<SymbolicTensor, Tensor>();
     // Bytes stay bytes up to here.
     this.inputs.forEach((t, i) => void values.set(t, list[i].dtype === t.dtype ? list[i] : cast(list[i], t.dtype)));
-    const valueOf = (t: SymbolicTensor): Tensor => {
+    const valueFor = (t: SymbolicTensor): Tensor => {
       const v = values.get(t);
       if (!v) throw new ConfigError(`${this.label}: tensor "${t.name}" has no value. Expected it to be computed before.`);
       return v;
     };
     for (const call of this.calls) {
-      const given = call.inputs.map(valueOf);
+      const given = call.inputs.map(valueFor);
       const out = call.layer.apply<Tensor | Tensor[]>(call.takesList ? given : given[0], call.options);
       const results = isTensor(out) ? [out] : out;
       call.outputs.forEach((t, i) => void values.set(t, results[i]));
     }
-    const out = this.outputs.map(valueOf);
+    const out = this.outputs.map(valueFor);
     return out.length === 1 && !Array.isArray(this.options.outputs) ? out[0] : out;
   }
 

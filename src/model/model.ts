@@ -12,12 +12,12 @@ import type { Batch, ClassWeight, Data, DataLike } from '../train/batch.js';
 import { toColumns } from '../train/batch.js';
 import type { History } from '../train/callbacks/history.js';
 import { Compiled, type CompileOptions } from '../train/compiled.js';
-import { evaluateModel, type EvaluateOptions, type Evaluation, type EvaluationResult } from '../train/evaluate.js';
-import { fitModel, type FitOptions } from '../train/fit.js';
-import { predictModel, type PredictOptions } from '../train/predict.js';
-import { isStream, type Stream } from '../train/source.js';
+import { type EvaluateOptions, type Evaluation, type EvaluationResult, evaluateModel } from '../train/evaluate.js';
+import { type FitOptions, fitModel } from '../train/fit.js';
 import { stepOnBatch } from '../train/on-batch.js';
-import { summarize, type SummaryOptions } from './summary.js';
+import { type PredictOptions, predictModel } from '../train/predict.js';
+import { isStream, type Stream } from '../train/source.js';
+import { type SummaryOptions, summarize } from './summary.js';
 
 /** What a model returns: one tensor, a list, or an object by output name. */
 export type Outputs = Tensor | Tensor[] | Record<string, Tensor>;

@@ -1,7 +1,7 @@
 /** @file Saving: a whole model as one .tenon file, or its weights as safetensors. */
 import { ConfigError } from '../base/errors.js';
 import { safetensorsChunks, type TensorMap } from '../io/safetensors.js';
-import { tenonChunks, type TenonParts } from '../io/tenon-file.js';
+import { type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import { serialize } from '../layers/registry.js';
 import { describeCompile } from '../train/checkpoint.js';
 import { snapshot } from '../train/tensors.js';

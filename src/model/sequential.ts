@@ -1,6 +1,6 @@
 /** @file Sequential: layers one after another. Built when the input's shape is known: from the first layer, or from data. */
 import { ConfigError } from '../base/errors.js';
-import { Layer, type CallContext, type PartialShape } from '../layers/layer.js';
+import { type CallContext, Layer, type PartialShape } from '../layers/layer.js';
 import { type Config, deserialize, registerBuiltins, serialize } from '../layers/registry.js';
 import { input, isSymbolic, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor } from '../tensor/index.js';

@@ -73,13 +73,11 @@ function rowsOf(model: Model | Layer, expandNested: boolean, indent: string): { 
   });
   return { rows, connected: false };
 }
-const callNumber = (model: HasCalls, t: SymbolicTensor): number => {
-  const own = model.calls.filter((c) => c.layer === t.producer?.layer);
-  return Math.max(
+const callNumber = (model: HasCalls, t: SymbolicTensor): number =>
+  Math.max(
     0,
-    own.findIndex((c) => c === t.producer?.call),
+    model.calls.filter((c) => c.layer === t.producer?.layer).findIndex((c) => c.outputs.includes(t)),
   );
-};
 
 /** The table as text; `print` is given its lines. */
 export function summarize(model: Model, options: SummaryOptions = {}): string {

@@ -4,7 +4,7 @@
  */
 import type { DType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
-import { showShape, type Shape } from '../base/shape.js';
+import { type Shape, showShape } from '../base/shape.js';
 import { type ArrayColumn, type ColumnLike, toColumn } from '../data/column.js';
 import { isTensor, type Tensor, type TensorSpec } from '../tensor/index.js';
 

@@ -2,8 +2,8 @@
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ConfigError, FormatError } from '../base/errors.js';
-import { decodeUtf8, encodeUtf8, isRecord } from '../io/bytes.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
+import { decodeUtf8, encodeUtf8, isRecord } from '../io/bytes.js';
 import { readFileBytes } from '../io/read-file-node.js';
 
 const POINTER = 'latest.json';

@@ -4,15 +4,15 @@
  * the last ones and a pointer to the newest.
  */
 import { ConfigError, FormatError } from '../base/errors.js';
-import { readTenon, tenonChunks, type TenonParts } from '../io/tenon-file.js';
 import type { TensorMap } from '../io/safetensors.js';
-import { serialize } from '../layers/registry.js';
+import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import type { Layer } from '../layers/layer.js';
+import { serialize } from '../layers/registry.js';
 import { getLoss, type LossLike, serializeLoss } from '../losses/index.js';
 import { Metric, serializeMetric } from '../metrics/index.js';
 import type { Model } from '../model/model.js';
 import { serializeOptimizer } from '../optimizers/index.js';
-import { globalRandomState, RandomState, type RandomSnapshot } from '../tensor/index.js';
+import { globalRandomState, type RandomSnapshot, RandomState } from '../tensor/index.js';
 import type { CallbackList, CheckpointEvent } from './callbacks/callback.js';
 import type { Compiled } from './compiled.js';
 import type { Programs } from './step.js';

@@ -13,9 +13,9 @@ import { getOptimizer, type Optimizer, type OptimizerLike } from '../optimizers/
 import type { Step, TensorSpec, Variable } from '../tensor/index.js';
 import type { Structure } from './batch.js';
 import { areClassNumbers, checkLabelRange, checkLabelShape } from './labels.js';
+import { camel } from './names.js';
 import { kerasObjective, type Objective, type OutputLoss, type OutputMetric } from './objective.js';
 import type { BatchSource } from './source.js';
-import { camel } from './names.js';
 import { Means, Progress } from './state.js';
 
 export interface CompileOptions {

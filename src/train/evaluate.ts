@@ -6,8 +6,8 @@ import { type Callback, CallbackList, type Logs } from './callbacks/callback.js'
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
 import type { Compiled } from './compiled.js';
-import { type BatchSource, isStream, memorySource, type Stream, streamSource } from './source.js';
 import { Breather, Pipeline } from './pipeline.js';
+import { type BatchSource, isStream, memorySource, type Stream, streamSource } from './source.js';
 import { Programs, type Readout } from './step.js';
 
 export interface EvaluateOptions {

@@ -9,11 +9,11 @@ import { applyClassWeight, type ClassWeight, type Columns, type Data, type DataL
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
-import { Checkpoints, type CheckpointOptions, type Position } from './checkpoint.js';
+import { type CheckpointOptions, Checkpoints, type Position } from './checkpoint.js';
 import type { Compiled } from './compiled.js';
-import { validationName } from './names.js';
 import { NonFiniteLossError } from './errors.js';
 import { testPass } from './evaluate.js';
+import { validationName } from './names.js';
 import { Breather, Pipeline } from './pipeline.js';
 import { type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
 import { Programs } from './step.js';

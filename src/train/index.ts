@@ -1,8 +1,8 @@
 /** @file What train/ offers: re-exports only. */
 export type { Batch, ClassWeight, Data, DataLike, Structure } from './batch.js';
-export * as callbacks from './callbacks/index.js';
 export type { Callback, CallbackContext, Logs } from './callbacks/callback.js';
 export { History } from './callbacks/history.js';
+export * as callbacks from './callbacks/index.js';
 export type { CheckpointOptions, Position } from './checkpoint.js';
 export type { CompileOptions, MetricsOption } from './compiled.js';
 export { NonFiniteLossError } from './errors.js';

@@ -3,7 +3,7 @@
  * in range, probabilities in [0, 1].
  */
 import { ConfigError, ShapeError } from '../base/errors.js';
-import { showShape, type Shape } from '../base/shape.js';
+import { type Shape, showShape } from '../base/shape.js';
 import type { ArrayColumn } from '../data/column.js';
 import type { PartialShape } from '../layers/symbolic.js';
 

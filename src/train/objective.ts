@@ -2,8 +2,9 @@
  * @file Objective: what a step minimises: the sum of the examples' losses and how many they are. Keras's
  * loss(yTrue, yPred) per output is an adapter over it.
  */
-import { size, showShape, sameShape } from '../base/shape.js';
+
 import { ShapeError } from '../base/errors.js';
+import { sameShape, showShape, size } from '../base/shape.js';
 import { logitsOf } from '../layers/activations.js';
 import { maskOf } from '../layers/layer.js';
 import type { Loss } from '../losses/index.js';

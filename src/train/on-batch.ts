@@ -3,8 +3,8 @@ import { ShapeError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, type Data, type DataLike, specOf, toColumns } from './batch.js';
 import type { Compiled } from './compiled.js';
-import type { Evaluation } from './evaluate.js';
 import { NonFiniteLossError } from './errors.js';
+import type { Evaluation } from './evaluate.js';
 import { type BatchSource, columnsFeed } from './source.js';
 import { Programs } from './step.js';
 

@@ -2,8 +2,8 @@
 import { allocate } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
-import { compileStep, type Step, type Tensor, wrap } from '../tensor/index.js';
 import { currentDevice } from '../tensor/engine.js';
+import { compileStep, type Step, type Tensor, wrap } from '../tensor/index.js';
 import type { Data } from './batch.js';
 import { type Callback, CallbackList } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
@@ -27,8 +27,8 @@ const programsOf = new WeakMap<Model, Map<string, Promise<Step>>>();
 
 /** The compiled forward pass for a form of batches. */
 function forwardProgram(model: Model, form: BatchForm): Promise<Step> {
-  let programs = programsOf.get(model);
-  if (!programs) programsOf.set(model, (programs = new Map()));
+  const programs = programsOf.get(model) ?? new Map<string, Promise<Step>>();
+  programsOf.set(model, programs);
   const key = `${currentDevice().name}|${model.revision}|${form.key}`;
   let program = programs.get(key);
   if (!program) {

@@ -5,11 +5,11 @@
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type ArrayColumn, sliceRows } from '../data/column.js';
 import { CounterRandom, streams } from '../data/random.js';
-import { type StepInput, take, type Tensor, type TensorSpec, wrap } from '../tensor/index.js';
+import { type StepInput, type Tensor, type TensorSpec, take, wrap } from '../tensor/index.js';
 import {
+  applyClassWeight,
   type Batch,
   type ClassWeight,
-  applyClassWeight,
   type ColumnNames,
   type Columns,
   type Data,

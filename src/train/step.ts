@@ -5,9 +5,9 @@
  */
 import { ConfigError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
-import { compileStep, fromHost, stack, type Step, type Tensor, valueAndGrad, type Variable } from '../tensor/index.js';
 import { currentDevice } from '../tensor/engine.js';
-import type { Batch } from './batch.js';
+import { compileStep, fromHost, type Step, stack, type Tensor, type Variable, valueAndGrad } from '../tensor/index.js';
+import { type Batch, makeBatch } from './batch.js';
 import type { Compiled, Resolved } from './compiled.js';
 import { alignTarget, type ObjectiveResult } from './objective.js';
 import type { BatchForm } from './source.js';
@@ -41,26 +41,23 @@ export class Programs {
   }
   /** One step on a batch of this form; under gradient accumulation the half that adds up. */
   train(form: BatchForm): Promise<Step> {
-    return this.#program('train', form.key, () => {
-      const body = this.window > 1 ? this.#accumulate : this.#update;
-      return compileStep((inputs) => (body(form.unpack(inputs)), { outputs: [] }), form.specs, {
-        name: `${this.#model.name}: training step`,
-      });
-    });
+    return this.#program('train', form, 'training step', this.window > 1 ? this.#accumulate : this.#update);
   }
   /** Under gradient accumulation: the half that updates, for the sums so far. */
   apply(): Promise<Step> {
-    return this.#program('apply', '', () =>
-      compileStep(() => (this.#applySums(), { outputs: [] }), [], { name: `${this.#model.name}: update` }),
-    );
+    return this.#program('apply', null, 'update', () => this.#applySums());
   }
   /** Loss and metrics of a batch. */
   test(form: BatchForm): Promise<Step> {
-    return this.#program('test', form.key, () =>
-      compileStep((inputs) => (this.#test(form.unpack(inputs)), { outputs: [] }), form.specs, {
-        name: `${this.#model.name}: evaluation step`,
-      }),
-    );
+    return this.#program('test', form, 'evaluation step', (batch) => this.#test(batch));
+  }
+  /** A Program that gives nothing back: what it does shows in Variables. */
+  #program(kind: 'train' | 'apply' | 'test', form: BatchForm | null, name: string, body: (batch: Batch) => void): Promise<Step> {
+    const fn = (inputs: Tensor[]): { outputs: Tensor[] } => {
+      body(form ? form.unpack(inputs) : makeBatch([], [], null, 0));
+      return { outputs: [] };
+    };
+    return this.#cached(kind, form?.key ?? '', () => compileStep(fn, form?.specs ?? [], { name: `${this.#model.name}: ${name}` }));
   }
 
   /** Losses and metrics so far, after every step queued before. */
@@ -70,7 +67,7 @@ export class Programs {
     const names = means.names;
     let scalars: string[] = [];
     let tables: string[] = [];
-    const step = await this.#program('read', `${names.join()}|${metrics.map((m) => m.name).join()}`, () =>
+    const step = await this.#cached('read', `${names.join()}|${metrics.map((m) => m.name).join()}`, () =>
       compileStep(
         () => {
           const results = metrics.map((m) => m.metric.result());
@@ -107,7 +104,7 @@ export class Programs {
     return [...this.#compiled.means.variables, ...this.#metricVariables()];
   }
 
-  #program(kind: string, key: string, build: () => Promise<Step>): Promise<Step> {
+  #cached(kind: string, key: string, build: () => Promise<Step>): Promise<Step> {
     const model = this.#model;
     const trainable = kind === 'train' || kind === 'apply' ? model.trainableWeights.map((v) => v.id).join() : '';
     const full = `${kind}|${this.#resolved.key}|${currentDevice().name}|${trainable}|${key}`;

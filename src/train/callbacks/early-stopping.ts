@@ -3,7 +3,7 @@ import type { TensorMap } from '../../io/safetensors.js';
 import type { Model } from '../../model/model.js';
 import { restore, snapshot } from '../tensors.js';
 import type { Callback, CallbackState } from './callback.js';
-import { comparison, logName, monitored, type MonitorMode } from './monitor.js';
+import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
 export interface EarlyStoppingOptions {
   /** Default 'valLoss'. */

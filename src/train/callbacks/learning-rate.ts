@@ -2,7 +2,7 @@
 import { ConfigError } from '../../base/errors.js';
 import type { Model } from '../../model/model.js';
 import type { Callback } from './callback.js';
-import { comparison, logName, monitored, type MonitorMode } from './monitor.js';
+import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
 function rateOf(model: Model, who: string): number {
   const rate = model.optimizer.learningRate;

@@ -2,7 +2,7 @@
 import { ConfigError } from '../../base/errors.js';
 import type { Model } from '../../model/model.js';
 import type { Callback, Logs } from './callback.js';
-import { comparison, logName, monitored, type MonitorMode } from './monitor.js';
+import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
 export interface ModelCheckpointOptions {
   /** May hold {epoch} (from 1; {epoch:02d} pads), {batch} and names of logs, such as 'cnn-{epoch:02d}-{valLoss:.2f}.tenon'. */

@@ -1,0 +1,167 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as layers from '../../src/layers/index.js';
+import type { Model } from '../../src/model/model.js';
+import { sequential } from '../../src/model/sequential.js';
+import { optimizers } from '../../src/optimizers/index.js';
+import { setRandomSeed } from '../../src/tensor/index.js';
+import * as callbacks from '../../src/train/callbacks/index.js';
+import type { FitOptions } from '../../src/train/fit.js';
+import { points } from './support.js';
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenon-resume-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const { x, y } = points(44);
+/** Dropout, batch statistics, slots, an average of the weights: everything that a checkpoint must hold. */
+function make(seed: number, steps = 1): Model {
+  setRandomSeed(seed);
+  const model = sequential({
+    name: 'net',
+    layers: [
+      layers.dense({ name: 'a', units: 6, activation: 'relu', inputShape: [2] }),
+      layers.batchNormalization({ name: 'n' }),
+      layers.dropout({ name: 'd', rate: 0.3 }),
+      layers.dropout({ name: 'e', rate: 0.1, seed: 4 }),
+      layers.dense({ name: 'b', units: 2, activation: 'softmax' }),
+    ],
+  });
+  const optimizer = optimizers.adam({ learningRate: 0.02, useEma: true, gradientAccumulationSteps: steps });
+  model.compile({ optimizer, loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+  return model;
+}
+async function weightsOf(model: Model): Promise<number[][]> {
+  const all = [...model.weights, ...model.optimizer.variables];
+  return Promise.all(all.map(async (v) => Array.from(await v.data())));
+}
+/** fit that is ended after `steps` batches. */
+async function fitUntil(model: Model, steps: number, options: FitOptions): Promise<void> {
+  const controller = new AbortController();
+  let done = 0;
+  const stop = callbacks.lambda({
+    onTrainBatchEnd: () => {
+      if (++done === steps) controller.abort();
+    },
+  });
+  const history = await model.fit(x, y, { ...options, signal: controller.signal, callbacks: [...(options.callbacks ?? []), stop] });
+  expect(history.interrupted).toBe(true);
+}
+
+describe('a resumed run', () => {
+  const options: FitOptions = { epochs: 3, batchSize: 8, verbose: 0, validationSplit: 0.25 };
+
+  it('is the uninterrupted one, bit for bit, wherever it was ended', async () => {
+    const whole = make(7);
+    const history = await whole.fit(x, y, options);
+    const expected = await weightsOf(whole);
+    // 5 batches an epoch: in the first, at the end of one, at the beginning of the next, in the last.
+    for (const steps of [1, 4, 5, 6, 13]) {
+      const checkpoint = { folder: join(root, `at-${steps}`), resume: true };
+      await fitUntil(make(7), steps, { ...options, checkpoint });
+      // Another process would start from other random numbers.
+      const again = make(1000 + steps);
+      const resumed = await again.fit(x, y, { ...options, checkpoint });
+      expect(await weightsOf(again)).toEqual(expected);
+      expect(resumed.history).toEqual(history.history);
+      expect(resumed.epoch).toEqual([0, 1, 2]);
+    }
+  });
+
+  it('goes on from a checkpoint in the middle of an epoch after a crash', async () => {
+    const whole = make(3);
+    await whole.fit(x, y, options);
+    const folder = join(root, 'crash');
+    const first = make(3);
+    let batches = 0;
+    const crash = callbacks.lambda({
+      onTrainBatchEnd: () => {
+        if (++batches === 9) throw new Error('power cut');
+      },
+    });
+    await expect(first.fit(x, y, { ...options, checkpoint: { folder, everySteps: 2 }, callbacks: [crash] })).rejects.toThrow('power cut');
+    const again = make(99);
+    await again.fit(x, y, { ...options, checkpoint: { folder, resume: true } });
+    expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+  });
+
+  it('keeps windows of gradient accumulation whole', async () => {
+    const whole = make(5, 2);
+    await whole.fit(x, y, options);
+    const checkpoint = { folder: join(root, 'windows'), resume: true };
+    await fitUntil(make(5, 2), 3, { ...options, checkpoint });
+    const again = make(1, 2);
+    await again.fit(x, y, { ...options, checkpoint });
+    expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+  });
+
+  it('brings callbacks back', async () => {
+    const seen: number[] = [];
+    const make2 = (): callbacks.EarlyStopping => callbacks.earlyStopping({ monitor: 'loss', patience: 50, restoreBestWeights: true });
+    const folder = join(root, 'callbacks');
+    const checkpoint = { folder, resume: true };
+    const wholeStop = make2();
+    const whole = make(11);
+    await whole.fit(x, y, { ...options, callbacks: [wholeStop] });
+    await fitUntil(make(11), 7, { ...options, checkpoint, callbacks: [make2()] });
+    const stop = make2();
+    const again = make(1);
+    await again.fit(x, y, { ...options, checkpoint, callbacks: [stop, callbacks.lambda({ onEpochBegin: (e) => void seen.push(e) })] });
+    expect(seen).toEqual([2]);
+    expect([stop.best, stop.bestEpoch]).toEqual([wholeStop.best, wholeStop.bestEpoch]);
+    expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+  });
+
+  it('has nothing to do when the run is over', async () => {
+    const checkpoint = { folder: join(root, 'over'), resume: true };
+    const model = make(2);
+    await model.fit(x, y, { ...options, checkpoint });
+    const before = await weightsOf(model);
+    const again = make(9);
+    const history = await again.fit(x, y, { ...options, checkpoint });
+    expect(await weightsOf(again)).toEqual(before);
+    expect(history.epoch).toEqual([0, 1, 2]);
+  });
+});
+
+describe('the folder of checkpoints', () => {
+  it('keeps the last ones and a pointer, and can be emptied at the end', async () => {
+    const folder = join(root, 'keep');
+    await make(1).fit(x, y, { epochs: 4, batchSize: 22, verbose: 0, checkpoint: { folder, keep: 2 } });
+    expect((await readdir(folder)).sort()).toEqual(['checkpoint-000000006.tenon', 'checkpoint-000000008.tenon', 'latest.json']);
+    expect(JSON.parse(await readFile(join(folder, 'latest.json'), 'utf8'))).toEqual({
+      file: 'checkpoint-000000008.tenon',
+      epoch: 4,
+      batch: 0,
+      step: 8,
+    });
+    const backup = join(root, 'backup');
+    await make(1).fit(x, y, { epochs: 1, batchSize: 22, verbose: 0, callbacks: [callbacks.backupAndRestore(backup)] });
+    expect(await readdir(backup)).toEqual([]);
+  });
+
+  it('says what is wrong with a damaged, foreign or unwritable one', async () => {
+    const folder = join(root, 'damage');
+    const fit = (model: Model, resume: boolean, at = folder): Promise<unknown> =>
+      model.fit(x, y, { epochs: 1, batchSize: 22, verbose: 0, checkpoint: { folder: at, resume } });
+    await fit(make(1), false);
+    const path = join(folder, 'checkpoint-000000002.tenon');
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, bytes.length / 2));
+    await expect(fit(make(1), true)).rejects.toThrow(/checkpoint-000000002\.tenon/);
+    await rm(path);
+    await expect(fit(make(1), true)).rejects.toThrow(/the newest checkpoint is missing/);
+    await writeFile(join(folder, 'latest.json'), '{');
+    await expect(fit(make(1), true)).rejects.toThrow(/latest\.json: it is damaged/);
+    await writeFile(path, bytes);
+    await rm(join(folder, 'latest.json'));
+    const other = sequential({ name: 'other', layers: [layers.dense({ name: 'a', units: 2, activation: 'softmax', inputShape: [2] })] });
+    other.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy' });
+    await expect(fit(other, true)).rejects.toThrow(/weights: .* do not fit.*a\/kernel has shape \[2, 6\], expected \[2, 2\].*extra b\/kernel/);
+    await expect(fit(make(1), false, join(path, 'below'))).rejects.toThrow(/folder .* can't be made/);
+  });
+});
