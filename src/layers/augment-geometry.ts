@@ -10,7 +10,7 @@ import { inRange, oneOf, requireRank, wholeNumber, withDefaults } from './option
 import type { CropOptions } from './preprocess.js';
 import { centerResize } from './resize.js';
 
-interface SeedOptions extends LayerOptions {
+export interface SeedOptions extends LayerOptions {
   /** A stream of its own instead of the global one. */
   seed?: number | null;
 }

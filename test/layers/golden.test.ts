@@ -71,6 +71,7 @@ describe('layers against PyTorch', () => {
         3,
       );
       for (const [i, g] of c.weightGradients.entries()) await expectClose(gradients[i], g, `gradient of ${trainable[i].name}`);
-      if (c.after) for (const [i, v] of c.after.entries()) await expectClose(layer.weights[i].read(), v, `${layer.weights[i].name} afterwards`);
+      if (c.after)
+        for (const [i, v] of c.after.entries()) await expectClose(layer.weights[i].read(), v, `${layer.weights[i].name} afterwards`);
     });
 });
