@@ -161,7 +161,9 @@ describe('the folder of checkpoints', () => {
     await rm(join(folder, 'latest.json'));
     const other = sequential({ name: 'other', layers: [layers.dense({ name: 'a', units: 2, activation: 'softmax', inputShape: [2] })] });
     other.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy' });
-    await expect(fit(other, true)).rejects.toThrow(/weights: .* do not fit.*a\/kernel has shape \[2, 6\], expected \[2, 2\].*extra b\/kernel/);
+    await expect(fit(other, true)).rejects.toThrow(
+      /weights: .* do not fit.*a\/kernel has shape \[2, 6\], expected \[2, 2\].*extra b\/kernel/,
+    );
     await expect(fit(make(1), false, join(path, 'below'))).rejects.toThrow(/folder .* can't be made/);
   });
 });

@@ -1,4 +1,8 @@
 /** @file Small data and models for the tests of training. */
+import { setDevice } from '../../src/device/registry.js';
+
+// The plain device compiles at once.
+setDevice('reference');
 
 /** Two classes of points, apart along a line. */
 export function points(n: number, seed = 1): { x: { data: Float32Array; shape: number[]; dtype: 'f32' }; y: Int32Array } {
