@@ -4,8 +4,12 @@ import { getLoss, type Loss, type LossName, losses } from '../losses/index.js';
 import type { Config } from '../losses/loss.js';
 import { type Tensor, sqrt } from '../tensor/index.js';
 import * as accuracies from './accuracy.js';
+import { Auc, type AucOptions } from './auc.js';
+import * as confusion from './confusion.js';
 import { Mean, MeanOf, Metric, type PartialShape, Sum } from './metric.js';
+import { R2Score, type R2Options } from './regression.js';
 
+export * from './report.js';
 export { Averaging, Mean, MeanOf, Metric, type PartialShape, Sum } from './metric.js';
 
 interface Named {
@@ -38,6 +42,17 @@ export const metrics = {
   sparseCategoricalAccuracy: meanOf('sparseCategoricalAccuracy', accuracies.sparseCategoricalAccuracy, {}),
   topKCategoricalAccuracy: meanOf('topKCategoricalAccuracy', accuracies.topKCategoricalAccuracy, { k: 5 }),
   sparseTopKCategoricalAccuracy: meanOf('sparseTopKCategoricalAccuracy', accuracies.sparseTopKCategoricalAccuracy, { k: 5 }),
+  precision: confusion.precision,
+  recall: confusion.recall,
+  truePositives: confusion.truePositives,
+  falsePositives: confusion.falsePositives,
+  trueNegatives: confusion.trueNegatives,
+  falseNegatives: confusion.falseNegatives,
+  fBetaScore: (options?: confusion.FBetaOptions): Metric => new confusion.FBeta(options),
+  f1Score: (options?: Omit<confusion.FBetaOptions, 'beta'>): Metric => new confusion.FBeta({ ...options, beta: 1 }, 'f1Score'),
+  auc: (options?: AucOptions): Metric => new Auc(options),
+  confusionMatrix: (options?: confusion.ConfusionMatrixOptions): Metric => new confusion.ConfusionMatrix(options),
+  r2Score: (options?: R2Options): Metric => new R2Score(options),
   rootMeanSquaredError: (options: Named = {}): Metric =>
     new MeanOf('rootMeanSquaredError', (t, p) => losses.meanSquaredError().call(t, p), { name: options.name, finish: (m) => sqrt(m) }),
   cosineSimilarity: (options: { axis?: number } & Named = {}): Metric => {
@@ -84,6 +99,13 @@ const aliases: Readonly<Record<string, MetricName>> = {
   kld: 'klDivergence',
   kullbackleiblerdivergence: 'klDivergence',
   logcosh: 'logCoshError',
+  r2: 'r2Score',
+};
+/** Names whose default is a vector, in fit a number: the classes' mean. */
+const scalarForms: Readonly<Record<string, Factory>> = {
+  f1: () => metrics.f1Score({ name: 'f1', average: 'macro' }),
+  f1score: () => metrics.f1Score({ average: 'macro' }),
+  fbetascore: () => metrics.fBetaScore({ average: 'macro' }),
 };
 const plain = (name: string): string => name.replaceAll('_', '').toLowerCase();
 type Factory = (options?: Config) => Metric;
@@ -130,6 +152,8 @@ function find(id: MetricLike, context: MetricContext): Metric {
   if (typeof id === 'function') return new MeanOf(id.name || 'metric', id);
   const form = typeof id === 'string' ? resolved(plain(id), context) : null;
   if (form) return (metrics[form.name] as Factory)({ name: form.as });
+  const scalar = typeof id === 'string' ? scalarForms[plain(id)] : undefined;
+  if (scalar) return scalar();
   const [name, config] = isSerialized(id) ? [id.className, id.config] : [id, {}];
   const make = typeof name === 'string' ? byPlainName.get(plain(name)) : undefined;
   if (!make)
