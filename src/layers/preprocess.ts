@@ -130,10 +130,11 @@ export class Normalization extends Layer<NormalizationOptions & { axis: number |
     return this;
   }
 }
+/** Nested numbers, as opposed to a list of batches. */
+const isNumbers = (x: unknown): boolean => typeof x === 'number' || typeof x === 'boolean' || (Array.isArray(x) && isNumbers(x[0] ?? 0));
+
 async function* batches(data: AdaptData): AsyncGenerator<TensorLike> {
-  const isArray = typeof data === 'number' || typeof data === 'boolean' || isTensor(data) || isVariable(data) || ArrayBuffer.isView(data);
-  const isNested = Array.isArray(data) && !data.some((d) => isTensor(d) || ArrayBuffer.isView(d));
-  if (isArray || isNested) {
+  if (isTensor(data) || isVariable(data) || ArrayBuffer.isView(data) || isNumbers(data)) {
     yield data as TensorLike;
     return;
   }
