@@ -1,0 +1,128 @@
+/** @file The commands and their options. Each command's code is loaded when it runs, so that help and mistakes are quick. */
+import { Command, CommanderError, Option } from 'commander';
+import { UsageError } from './failure.js';
+import { oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
+import { version } from './version.js';
+
+/** Names of the data sets; `datasets.ts` says what they are. */
+export const datasetNames = ['shapes', 'cifar10', 'mnist', 'fashion-mnist'] as const;
+export type DatasetName = (typeof datasetNames)[number];
+
+/** What `tenon train` was given; undefined where nothing was. */
+export interface TrainOptions {
+  readonly dataset?: DatasetName;
+  readonly dataDir?: string;
+  readonly model?: string;
+  readonly epochs?: number;
+  readonly batchSize?: number;
+  readonly optimizer?: string;
+  readonly learningRate?: number;
+  readonly seed?: number;
+  readonly device?: string;
+  readonly out?: string;
+  /** A folder; true: the newest run. */
+  readonly resume?: string | boolean;
+  readonly limit?: number;
+  readonly json?: string;
+}
+/** Of `tenon evaluate`. */
+export interface EvaluateCommandOptions {
+  readonly dataset?: DatasetName;
+  readonly dataDir?: string;
+  readonly batchSize: number;
+  readonly device?: string;
+  readonly limit?: number;
+  readonly json?: string;
+}
+/** Of `tenon predict`. */
+export interface PredictCommandOptions {
+  readonly top: number;
+  readonly device?: string;
+  readonly json?: string;
+}
+
+const dataset = (otherwise: string): Option => new Option('--dataset <name>', `the data set (default: ${otherwise})`).choices(datasetNames);
+const dataDir = (): Option =>
+  new Option('--data-dir <dir>', 'folder that holds the official files (or set TENON_DATA_DIR); nothing is downloaded then');
+const device = (): Option => new Option('--device <name>', 'device that computes (see tenon devices)');
+const limit = (): Option => new Option('--limit <n>', 'use only the first n pictures of each part').argParser(wholeNumber(1));
+const json = (): Option => new Option('--json <file>', 'write the results as JSON');
+
+function makeProgram(): Command {
+  const program = new Command('tenon').description('Deep learning in TypeScript: train, evaluate and use models.').version(version());
+  program
+    .command('train')
+    .description('Train a model on a data set, evaluate it after every epoch and save it.')
+    .addOption(dataset('shapes, which is built in'))
+    .addOption(dataDir())
+    .option('--model <name>', 'cnn, mlp, or a file to go on from: .tenon, or .json with a config (default: cnn)')
+    .option('--epochs <n>', 'passes over the training data (default: 4 for shapes, 10 for the others)', wholeNumber(1, 1_000_000))
+    .option('--batch-size <n>', 'pictures a step (default: 32)', wholeNumber(1))
+    .option('--optimizer <name>', `${optimizerNames.join(', ')} (default: adam)`, oneOf(optimizerNames))
+    .option('--learning-rate <x>', "the optimizer's learning rate (default: the optimizer's own)", positiveNumber)
+    .option('--seed <n>', 'of weights, order and dropout (default: 0)', wholeNumber(0, 2 ** 31 - 1))
+    .addOption(device())
+    .option('--out <dir>', "the run's folder: checkpoints, model, report (default: runs/<dataset>-<model>-<number>)")
+    .option('--resume [dir]', 'go on from the last checkpoint of this run (default: the newest in runs/)')
+    .addOption(limit())
+    .addOption(json())
+    .action(async (options: TrainOptions) => (await import('./commands/train.js')).train(options));
+  program
+    .command('evaluate')
+    .description('Loss, accuracy, scores of each class and the confusion matrix of a model on a test set.')
+    .argument('<model>', 'a .tenon file')
+    .addOption(dataset('the one that the model was trained on'))
+    .addOption(dataDir())
+    .option('--batch-size <n>', 'pictures a step', wholeNumber(1), 128)
+    .addOption(device())
+    .addOption(limit())
+    .addOption(json())
+    .action(async (model: string, options: EvaluateCommandOptions) => (await import('./commands/evaluate.js')).evaluate(model, options));
+  program
+    .command('predict')
+    .description('The most likely classes of pictures.')
+    .argument('<model>', 'a .tenon file')
+    .argument('<image...>', 'pictures (JPEG, PNG, WebP, GIF, AVIF, TIFF); they are scaled to the size that the model wants')
+    .option('--top <n>', 'classes to show', wholeNumber(1), 3)
+    .addOption(device())
+    .addOption(json())
+    .action(async (model: string, images: string[], options: PredictCommandOptions) =>
+      (await import('./commands/predict.js')).predict(model, images, options),
+    );
+  program
+    .command('summary')
+    .description('The layers of a model, their output shapes and numbers of parameters.')
+    .argument('<model>', 'a .tenon file, or a .json file with a config')
+    .action(async (model: string) => (await import('./commands/summary.js')).summary(model));
+  program
+    .command('devices')
+    .description('The devices that can compute here, or why they cannot.')
+    .action(async () => (await import('./commands/devices.js')).devices());
+  // Messages are printed by main.ts, as one line.
+  for (const command of [program, ...program.commands])
+    command
+      .exitOverride()
+      .configureOutput({ outputError: () => undefined })
+      .showSuggestionAfterError();
+  return program;
+}
+
+/** Runs the command line and gives its exit code. Throws what the commands throw, UsageError for a wrong command line. */
+export async function parseAndRun(argv: readonly string[]): Promise<number> {
+  const program = makeProgram();
+  if (argv.length === 0) {
+    program.outputHelp();
+    return 0;
+  }
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return 0;
+    const command = program.commands.find((c) => c.name() === argv[0]);
+    throw new UsageError(
+      `${error.message.replace(/^error: /, '').replace(/([^.?!)])$/, '$1.')} See ${command ? `tenon ${command.name()}` : 'tenon'} --help.`,
+    );
+  }
+}

@@ -1,0 +1,114 @@
+/** @file The public surface: re-exports only, in the order in which a reader meets them. What is not here may change. */
+
+// ---- Tensor: values, operations, gradients, compiled functions, devices
+export {
+  ConfigError,
+  DeviceError,
+  DTypeError,
+  FormatError,
+  InternalError,
+  ShapeError,
+  TenonError,
+} from './base/errors.js';
+// ---- data
+export { toCategorical } from './data/categorical.js';
+export type { ArrayColumn, ColumnLike } from './data/column.js';
+export { datasets, type ImageClassification, type LabelledImages, type LoadOptions as DatasetOptions } from './data/datasets/index.js';
+export { type DeviceName, type DeviceStatus, getDevice, listDevices, setDevice } from './device/registry.js';
+// ---- files
+export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';
+// ---- layers
+export { activations } from './layers/activations.js';
+export { Constraint, constraints } from './layers/constraints.js';
+export * as layers from './layers/index.js';
+export {
+  type CallContext,
+  type CallOptions,
+  deserializeLayer,
+  input,
+  Layer,
+  type LayerOptions,
+  type PartialShape,
+  registerClass,
+  registerFunction,
+  SymbolicTensor,
+  serializeLayer,
+} from './layers/index.js';
+export { Initializer, initializers } from './layers/initializers.js';
+export { Regularizer, regularizers } from './layers/regularizers.js';
+// ---- training
+export { type Loss, type LossLike, losses, registerLoss } from './losses/index.js';
+export {
+  classificationReport,
+  confusionMatrix,
+  Metric,
+  type MetricLike,
+  metrics,
+  registerMetric,
+  rocAuc,
+  rocAucOneVsRest,
+} from './metrics/index.js';
+export type { FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
+// ---- models
+export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
+export {
+  getOptimizer,
+  Optimizer,
+  type OptimizerLike,
+  type OptimizerOptions,
+  optimizers,
+  registerOptimizer,
+  schedules,
+} from './optimizers/index.js';
+export * from './tensor/creation.js';
+export type { DType, HostArray, NestedArray, Shape, StepInput, TensorLike, Tree, TypedArray, VariableOptions } from './tensor/index.js';
+export {
+  compileStep,
+  convertToTensor,
+  customGradient,
+  grad,
+  isTensor,
+  isVariable,
+  jit,
+  RandomState,
+  random,
+  Step,
+  setRandomSeed,
+  stopGradient,
+  stopGradients,
+  Tensor,
+  tensor,
+  Variable,
+  valueAndGrad,
+  variable,
+  vjp,
+  wrap,
+} from './tensor/index.js';
+export * from './tensor/ops-activation.js';
+export * from './tensor/ops-contract.js';
+export * from './tensor/ops-conv.js';
+export * from './tensor/ops-elementwise.js';
+export * from './tensor/ops-index.js';
+export * from './tensor/ops-norm.js';
+export * from './tensor/ops-reduce.js';
+export * from './tensor/ops-scan.js';
+export * from './tensor/ops-shape.js';
+export type {
+  Batch,
+  Callback,
+  CallbackContext,
+  CheckpointOptions,
+  CompileOptions,
+  Data,
+  DataLike,
+  EvaluateOptions,
+  Evaluation,
+  FitOptions,
+  Logs,
+  Objective,
+  ObjectiveResult,
+  PredictOptions,
+  Stream,
+  StreamBatch,
+} from './train/index.js';
+export { callbacks, History, NonFiniteLossError } from './train/index.js';
