@@ -2,6 +2,7 @@
 import { ConfigError } from '../base/errors.js';
 import { normalizeAxis } from '../base/shape.js';
 import { elu, softmax, type Tensor, type Variable, where, zerosLike } from '../tensor/index.js';
+import { activations } from './activations.js';
 import type { ConstraintLike } from './constraints.js';
 import type { InitializerLike } from './initializers.js';
 import { type CallContext, Layer, type LayerOptions, type PartialShape } from './layer.js';
@@ -35,13 +36,16 @@ export class ReLU extends Layer<ReLUOptions & { maxValue: number | null; negativ
 export interface LeakyReLUOptions extends LayerOptions {
   /** Default 0.3 (the function's default is 0.2, as in Keras). */
   negativeSlope?: number;
+  /** tfjs's name for negativeSlope. */
+  alpha?: number;
 }
 /** x for x > 0, else negativeSlope·x. */
 export class LeakyReLU extends Layer<LeakyReLUOptions & { negativeSlope: number }> {
   static override className = 'LeakyReLU';
   override supportsMasking = true;
   constructor(options?: LeakyReLUOptions) {
-    super(withDefaults(options, { negativeSlope: 0.3 }));
+    const { alpha, ...rest } = options ?? {};
+    super(withDefaults<LeakyReLUOptions, { negativeSlope: number }>(rest, { negativeSlope: alpha ?? 0.3 }));
     inRange(this, 'negativeSlope', this.options.negativeSlope, 0, Number.POSITIVE_INFINITY);
   }
   override call(x: Tensor): Tensor {
@@ -124,6 +128,7 @@ export class Softmax extends Layer<SoftmaxOptions & { axis: number | readonly nu
             .mul(x.dtype === 'f16' ? -3e4 : -1e9),
         )
       : x;
-    return softmax(hidden, this.options.axis);
+    // By the named function where that is what it is, so that losses find the logits.
+    return this.options.axis === -1 ? activations.softmax(hidden) : softmax(hidden, this.options.axis);
   }
 }

@@ -4,7 +4,19 @@
  */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
-import { dotProductAttention, einsum, random, softmax, type Tensor, toTensor, tril, ones, type Variable, where } from '../tensor/index.js';
+import {
+  dotProductAttention,
+  einsum,
+  random,
+  RandomState,
+  softmax,
+  type Tensor,
+  toTensor,
+  tril,
+  ones,
+  type Variable,
+  where,
+} from '../tensor/index.js';
 import type { ConstraintLike } from './constraints.js';
 import type { InitializerLike } from './initializers.js';
 import { type CallContext, Layer, type LayerOptions, type PartialShape } from './layer.js';
@@ -14,6 +26,8 @@ import type { RegularizerLike } from './regularizers.js';
 interface AttentionOptions extends LayerOptions {
   /** Of the attention weights, in training. */
   dropout?: number;
+  /** Of the dropout: a stream of its own instead of the global one. */
+  seed?: number | null;
   useBias?: boolean;
   kernelInitializer?: InitializerLike;
   biasInitializer?: InitializerLike;
@@ -58,6 +72,14 @@ abstract class Attention<O extends AttentionOptions> extends Layer<O & { dropout
   value!: Projection;
   attentionOutput!: Projection;
 
+  /** Undefined: the global state. A property that checkpoints find. */
+  readonly random: RandomState | undefined;
+
+  constructor(options: O & { dropout: number; useBias: boolean }) {
+    super(options);
+    inRange(this, 'dropout', options.dropout, 0, 1, true);
+    this.random = options.seed === undefined || options.seed === null ? undefined : new RandomState(options.seed, this.name);
+  }
   protected abstract get heads(): Heads;
   protected abstract get outputDim(): number | null;
 
@@ -134,7 +156,7 @@ abstract class Attention<O extends AttentionOptions> extends Layer<O & { dropout
     if (mask) hide(mask);
     if (context.useCausalMask) hide(tril(ones([query.shape[1], key.shape[1]])).cast('bool'));
     const weights = softmax(scores);
-    const used = isDropping ? random.dropout(weights, dropout) : weights;
+    const used = isDropping ? random.dropout(weights, dropout, { seed: this.random }) : weights;
     const out = join(einsum('bhqk,bkhd->bqhd', used, v));
     return context.returnAttentionScores ? [out, weights] : out;
   }
@@ -176,7 +198,6 @@ export class MultiHeadAttention extends Attention<MultiHeadAttentionOptions> {
     wholeNumber(this, 'numHeads', options.numHeads);
     wholeNumber(this, 'keyDim', options.keyDim);
     if (options.valueDim !== undefined && options.valueDim !== null) wholeNumber(this, 'valueDim', options.valueDim);
-    inRange(this, 'dropout', this.options.dropout, 0, 1, true);
   }
   protected get heads(): Heads {
     const { numHeads, keyDim, valueDim } = this.options;
@@ -195,7 +216,6 @@ export class GroupQueryAttention extends Attention<GroupQueryAttentionOptions> {
     wholeNumber(this, 'headDim', options.headDim);
     wholeNumber(this, 'numQueryHeads', options.numQueryHeads);
     wholeNumber(this, 'numKeyValueHeads', options.numKeyValueHeads);
-    inRange(this, 'dropout', this.options.dropout, 0, 1, true);
     if (options.numQueryHeads % options.numKeyValueHeads)
       throw new ConfigError(
         `${this.label}: ${options.numQueryHeads} query heads share ${options.numKeyValueHeads} key and value heads. Expected a divisor of ${options.numQueryHeads}.`,

@@ -15,14 +15,15 @@ export interface SeedOptions extends LayerOptions {
   seed?: number | null;
 }
 abstract class Augmentation<O extends SeedOptions> extends Layer<O> {
-  readonly #random: RandomState | undefined;
+  /** Undefined: the global state. A property that checkpoints find. */
+  readonly random: RandomState | undefined;
   constructor(options: O) {
     super(options);
-    this.#random = options.seed === undefined || options.seed === null ? undefined : new RandomState(options.seed, this.name);
+    this.random = options.seed === undefined || options.seed === null ? undefined : new RandomState(options.seed, this.name);
   }
   /** One number in [low, high) a picture: [n]. */
   protected draw(n: number, low: number, high: number): Tensor {
-    return random.uniform([n], low, high, { seed: this.#random });
+    return random.uniform([n], low, high, { seed: this.random });
   }
   protected pictures(x: Tensor): Tensor {
     requireRank(this, x.shape, 4, '[batch, height, width, channels]');

@@ -206,6 +206,16 @@ export class IdentityLayer extends Layer {
   }
 }
 
+/** The start of a Sequential, for those who write it as a layer: `inputLayer({ inputShape: [28, 28, 1] })`. */
+export class InputLayer extends IdentityLayer {
+  static override className = 'InputLayer';
+  constructor(options: LayerOptions) {
+    super(options);
+    if (!this.givenInputShape)
+      throw new ConfigError(`${this.label}: inputShape is missing. Expected the shape of one sample, such as { inputShape: [28, 28, 1] }.`);
+  }
+}
+
 export interface LambdaOptions extends LayerOptions {
   /** A function of tensors; saved only when `registerFunction` knows it. */
   function: ((x: Tensor, context: CallContext) => Tensor) | string;

@@ -42,6 +42,7 @@ export const einsumDense = factory(core.EinsumDense);
 export const embedding = factory(core.Embedding);
 export const activation = factory(core.ActivationLayer);
 export const identity = factory(core.IdentityLayer);
+export const inputLayer = factory(core.InputLayer);
 export const lambda = factory(core.Lambda);
 export const masking = factory(core.Masking);
 
@@ -104,6 +105,7 @@ export const dot = factory(merge.Dot);
 export const dropout = factory(regularize.Dropout);
 export const spatialDropout1d = factory(regularize.SpatialDropout1D);
 export const spatialDropout2d = factory(regularize.SpatialDropout2D);
+export const alphaDropout = factory(regularize.AlphaDropout);
 export const gaussianNoise = factory(regularize.GaussianNoise);
 export const gaussianDropout = factory(regularize.GaussianDropout);
 export const activityRegularization = factory(regularize.ActivityRegularization);
@@ -120,6 +122,8 @@ registerBuiltins(builtins);
 
 export {
   averagePooling1d as avgPool1d,
+  averagePooling1d as avgPooling1d,
+  averagePooling2d as avgPooling2d,
   averagePooling1d as averagePool1d,
   averagePooling2d as avgPool2d,
   averagePooling2d as averagePool2d,

@@ -195,7 +195,8 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
       if (typeof x !== 'object' || x === null || seen.has(x)) return;
       seen.add(x);
       if (x instanceof Layer) found.push(x);
-      else if (Array.isArray(x)) x.forEach(walk);
+      // Lists of numbers may be long.
+      else if (Array.isArray(x) && typeof x[0] !== 'number') x.forEach(walk);
       else if (Object.getPrototypeOf(x) === Object.prototype) Object.values(x).forEach(walk);
     };
     Object.values(this).forEach(walk);

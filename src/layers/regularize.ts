@@ -1,8 +1,7 @@
 /** @file Layers that only act in training: dropout and noise. Outside of it they hand their input on. */
-import { random, type Tensor } from '../tensor/index.js';
+import { random, RandomState, type Tensor, where } from '../tensor/index.js';
 import { type CallContext, Layer, type LayerOptions } from './layer.js';
 import { inRange, requireRank } from './options.js';
-import { RandomState } from '../tensor/index.js';
 
 export interface DropoutOptions extends LayerOptions {
   rate: number;
@@ -15,8 +14,8 @@ export interface DropoutOptions extends LayerOptions {
 /** Base of the layers with a rate and a random stream. */
 abstract class NoiseLayer<O extends LayerOptions & { seed?: number }> extends Layer<O> {
   override supportsMasking = true;
-  /** Undefined: the global state, which setRandomSeed starts anew. */
-  protected readonly random: RandomState | undefined;
+  /** Undefined: the global state, which setRandomSeed starts anew. A property that checkpoints find. */
+  readonly random: RandomState | undefined;
   constructor(options: O) {
     super(options);
     this.random = options.seed === undefined || options.seed === null ? undefined : new RandomState(options.seed, this.name);
@@ -82,6 +81,26 @@ export class GaussianDropout extends NoiseLayer<{ rate: number } & LayerOptions 
     const { rate } = this.options;
     if (!training || rate === 0) return x;
     return x.mul(random.normal(x.shape, 1, Math.sqrt(rate / (1 - rate)), { seed: this.random }));
+  }
+}
+/** Dropout that keeps mean and variance of what SELU gives (Klambauer et al. 2017). */
+export class AlphaDropout extends NoiseLayer<DropoutOptions> {
+  static override className = 'AlphaDropout';
+  constructor(options: DropoutOptions | number) {
+    super(typeof options === 'number' ? { rate: options } : options);
+    inRange(this, 'rate', this.options.rate, 0, 1, true);
+  }
+  override call(x: Tensor, { training }: CallContext): Tensor {
+    const { rate, noiseShape } = this.options;
+    if (!training || rate === 0) return x;
+    const shape = noiseShape ? noiseShape.map((d, i) => d ?? x.shape[i]) : x.shape;
+    const kept = random.uniform(shape, 0, 1, { seed: this.random }).greaterEqual(rate);
+    // What SELU tends to for very negative inputs: −alpha · scale.
+    const floor = -1.7580993408473766;
+    const a = 1 / Math.sqrt((1 - rate) * (1 + rate * floor * floor));
+    return where(kept, x, floor)
+      .mul(a)
+      .add(-a * floor * rate);
   }
 }
 /** Adds a penalty of its input to the loss: l1·Σ|x| + l2·Σx². */

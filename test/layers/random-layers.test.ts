@@ -1,7 +1,7 @@
 /** @file Layers that draw: dropout, noise, augmentation; normalization's adapt; attention's masks. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import * as layers from '../../src/layers/index.js';
-import { arange, jit, ones, setRandomSeed, type Tensor, tensor, zeros } from '../../src/tensor/index.js';
+import { arange, jit, ones, random, setRandomSeed, type Tensor, tensor, zeros } from '../../src/tensor/index.js';
 
 beforeEach(() => setRandomSeed(11));
 const meanOf = (xs: ArrayLike<number>, f: (v: number) => number): number => Array.from(xs).reduce((s, v) => s + f(v), 0) / xs.length;
@@ -42,6 +42,12 @@ describe('dropout', () => {
       .data();
     for (let n = 0; n < 4; n++) for (let c = 0; c < 8; c++) for (let i = 1; i < 9; i++) expect(y[(n * 9 + i) * 8 + c]).toBe(y[n * 72 + c]);
     expect(new Set(y).size).toBe(2);
+  });
+  it('keeps mean and variance with alphaDropout', async () => {
+    const x = random.normal([20000], 0, 1, { seed: 1 });
+    const y = await layers.alphaDropout({ rate: 0.3 }).apply(x, { training: true }).data();
+    expect(Math.abs(meanOf(y, (v) => v))).toBeLessThan(0.05);
+    expect(meanOf(y, (v) => v * v)).toBeCloseTo(1, 1);
   });
   it('adds and multiplies noise', async () => {
     const noise = await layers
