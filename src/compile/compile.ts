@@ -13,8 +13,9 @@ import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
 import { fuse, isSource } from './fuse.js';
-import { copyKernel, type LoweredCall, lowerGroup, temporary } from './lower.js';
-import { byteLength, orderBy, planArena } from './memory.js';
+import { copyKernel, lowerGroup, temporary } from './lower.js';
+import { byteLength, planArena } from './memory.js';
+import { CallOrder } from './order.js';
 import { simplify } from './simplify.js';
 
 /** What the caller puts into an external slot of the Program. */
@@ -36,37 +37,12 @@ export interface GraphToCompile {
   readonly writes: readonly { readonly variable: Variable; readonly value: Node }[];
 }
 
-/** A Variable's old value that a call overwrites: everyone else who reads it comes first. */
-interface Overwrite {
-  readonly old: Node | undefined;
-  writer: number;
-}
-
-const readsOf = (c: LoweredCall, n: Node): boolean => c.nodes.some((m, b) => m === n && c.kernel.buffers[b].access === 'read');
-
-/** Calls in an order that respects data flow and overwrites; null when there is none. */
-function orderCalls(calls: readonly LoweredCall[], overwrites: readonly Overwrite[]): number[] | null {
-  const writer = new Map<Node, number>();
-  for (const [i, c] of calls.entries()) for (const [b, p] of c.kernel.buffers.entries()) if (p.access !== 'read') writer.set(c.nodes[b], i);
-  const before = calls.map((c, i) => {
-    const set = new Set<number>();
-    for (const n of c.nodes) {
-      const w = writer.get(n);
-      if (w !== undefined && w !== i) set.add(w);
-    }
-    return set;
-  });
-  for (const { old, writer: w } of overwrites)
-    if (old) for (const [i, c] of calls.entries()) if (i !== w && readsOf(c, old)) before[w].add(i);
-  return orderBy(calls.length, before);
-}
-
 export function compileGraph(graph: GraphToCompile, target: TargetInfo): CompiledGraph {
   const roots = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));
-  const calls: LoweredCall[] = fusion.groups.flatMap((g) => (size(g.shape) === 0 ? [] : lowerGroup(g, target)));
+  const calls = fusion.groups.flatMap((g) => (size(g.shape) === 0 ? [] : lowerGroup(g, target)));
 
   // ---- a place for every value
   const slots: Slot[] = [];
@@ -91,44 +67,39 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
     }
   }
   // ---- results: written straight to their place where possible, copied where a value has two places or comes from outside
-  const addCopy = (from: Node, index: number): number => {
+  const order = new CallOrder(calls);
+  const copyTo = (from: Node, index: number): Node => {
     const to = temporary(from.dtype, from.shape, 'copy');
     place.set(to, index);
-    calls.push(copyKernel(from, to, target));
-    return calls.length - 1;
+    order.add(copyKernel(from, to, target));
+    return to;
   };
   for (const [i, value] of outputs.entries()) {
     const index = external({ kind: 'output', index: i }, value);
-    if (isSource(value) || place.has(value)) addCopy(value, index);
+    if (isSource(value) || place.has(value)) copyTo(value, index);
     else place.set(value, index);
   }
-  const overwrites: Overwrite[] = [];
+  const overwritten = new Set(writes.map((w) => w.variable.id));
   for (const { variable, value } of writes) {
     const home = variablePlace.get(variable.id) ?? external({ kind: 'variable', variable }, value);
     variablePlace.set(variable.id, home);
     const old = variableNode.get(variable.id);
-    if (value === old) continue;
-    const w = calls.findIndex((c) => c.nodes.some((n, b) => n === value && c.kernel.buffers[b].access !== 'read'));
-    if (size(value.shape) === 0) continue;
-    const mayDirect = !isSource(value) && !place.has(value) && (!old || !readsOf(calls[w], old) || calls[w].inPlace.has(old));
-    if (mayDirect && orderCalls(calls, [...overwrites, { old, writer: w }])) {
+    if (value === old || size(value.shape) === 0) continue;
+    if (!isSource(value) && !place.has(value) && (!old || order.overwrite(old, value))) {
       place.set(value, home);
-      overwrites.push({ old, writer: w });
       continue;
     }
-    const copy = { old, writer: addCopy(value, home) };
-    if (!orderCalls(calls, [...overwrites, copy])) {
-      // A circle (two Variables that swap): through a buffer of its own.
-      calls.pop();
-      const hold = temporary(value.dtype, value.shape, 'hold');
-      calls.push(copyKernel(value, hold, target));
-      copy.writer = addCopy(hold, home);
+    // Variables that exchange values do it through a buffer of their own.
+    let from = value;
+    if (isOp(value, 'variable') && overwritten.has(value.arg.variable.id)) {
+      from = temporary(value.dtype, value.shape, 'hold');
+      order.add(copyKernel(value, from, target));
     }
-    overwrites.push(copy);
+    const copy = copyTo(from, home);
+    if (old && !order.overwrite(old, copy))
+      throw new InternalError('compileGraph: a copy cannot wait for the readers of what it overwrites');
   }
-  const order = orderCalls(calls, overwrites);
-  if (!order) throw new InternalError('compileGraph: kernels depend on each other in a circle');
-  const sorted = order.map((i) => calls[i]);
+  const sorted = order.sorted();
 
   // ---- the arena
   const lives = new Map<Node, { from: number; to: number }>();

@@ -1,7 +1,4 @@
-/**
- * @file memory: the order of kernels and where every buffer lives. Temporaries share one arena by lifetime; a
- * Variable's new value is written straight over the old one where nobody still needs it.
- */
+/** @file memory: temporaries share one arena by lifetime. */
 import { dtypes } from '../base/dtype.js';
 
 export interface Interval {
@@ -38,32 +35,3 @@ export function planArena(intervals: readonly Interval[]): { offsets: number[]; 
 }
 
 export const byteLength = (dtype: keyof typeof dtypes, elements: number): number => dtypes[dtype].bytes * elements;
-
-/**
- * Orders items so that each comes after those in `before(i)`, staying close to the given order.
- * Returns null when the constraints run in a circle.
- */
-export function orderBy(count: number, before: readonly ReadonlySet<number>[]): number[] | null {
-  const out: number[] = [];
-  const state = new Uint8Array(count);
-  const visit = (root: number): boolean => {
-    const stack: { i: number; rest: number[] }[] = [{ i: root, rest: [...before[root]] }];
-    state[root] = 1;
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1];
-      const next = top.rest.pop();
-      if (next === undefined) {
-        state[top.i] = 2;
-        out.push(top.i);
-        stack.pop();
-      } else if (state[next] === 1) return false;
-      else if (state[next] === 0) {
-        state[next] = 1;
-        stack.push({ i: next, rest: [...before[next]] });
-      }
-    }
-    return true;
-  };
-  for (let i = 0; i < count; i++) if (state[i] === 0 && !visit(i)) return null;
-  return out;
-}
