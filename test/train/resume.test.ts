@@ -146,24 +146,24 @@ describe('the folder of checkpoints', () => {
 
   it('says what is wrong with a damaged, foreign or unwritable one', async () => {
     const folder = join(root, 'damage');
-    const fit = (model: Model, resume: boolean, at = folder): Promise<unknown> =>
+    const train = (model: Model, resume: boolean, at = folder): Promise<unknown> =>
       model.fit(x, y, { epochs: 1, batchSize: 22, verbose: 0, checkpoint: { folder: at, resume } });
-    await fit(make(1), false);
+    await train(make(1), false);
     const path = join(folder, 'checkpoint-000000002.tenon');
     const bytes = await readFile(path);
     await writeFile(path, bytes.subarray(0, bytes.length / 2));
-    await expect(fit(make(1), true)).rejects.toThrow(/checkpoint-000000002\.tenon/);
+    await expect(train(make(1), true)).rejects.toThrow(/checkpoint-000000002\.tenon/);
     await rm(path);
-    await expect(fit(make(1), true)).rejects.toThrow(/the newest checkpoint is missing/);
+    await expect(train(make(1), true)).rejects.toThrow(/the newest checkpoint is missing/);
     await writeFile(join(folder, 'latest.json'), '{');
-    await expect(fit(make(1), true)).rejects.toThrow(/latest\.json: it is damaged/);
+    await expect(train(make(1), true)).rejects.toThrow(/latest\.json: it is damaged/);
     await writeFile(path, bytes);
     await rm(join(folder, 'latest.json'));
     const other = sequential({ name: 'other', layers: [layers.dense({ name: 'a', units: 2, activation: 'softmax', inputShape: [2] })] });
     other.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy' });
-    await expect(fit(other, true)).rejects.toThrow(
+    await expect(train(other, true)).rejects.toThrow(
       /weights: .* do not fit.*a\/kernel has shape \[2, 6\], expected \[2, 2\].*extra b\/kernel/,
     );
-    await expect(fit(make(1), false, join(path, 'below'))).rejects.toThrow(/folder .* can't be made/);
+    await expect(train(make(1), false, join(path, 'below'))).rejects.toThrow(/folder .* can't be made/);
   });
 });

@@ -123,12 +123,12 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
       }
       void history;
     },
-    onInterrupt(checkpoint) {
+    onInterrupt(checkpoint, { params }) {
       if (shown !== '') terminal.write('\n');
       shown = '';
       terminal.write(
         checkpoint
-          ? `Interrupted. Saved ${checkpoint.path} (epoch ${checkpoint.epoch + 1}, step ${checkpoint.step}). Go on with checkpoint: { folder: '${checkpoint.folder}', resume: true }.\n`
+          ? `Interrupted. Saved ${checkpoint.path} (${checkpoint.epoch} of ${params.epochs} epochs, step ${checkpoint.step}). Go on with checkpoint: { folder: '${checkpoint.folder}', resume: true }.\n`
           : 'Interrupted. No checkpoint folder was given, so nothing was saved.\n',
       );
     },
