@@ -11,7 +11,8 @@ import type { Model } from './model.js';
 export async function modelParts(model: Model, options: { optimizer?: boolean } = {}): Promise<TenonParts> {
   requireBuilt(model, 'save');
   const tensors: Record<string, TensorMap> = { weights: await snapshot(model.weights) };
-  const state = model.compiled?.optimizer.variables ?? [];
+  const optimizer = model.compiled?.optimizer;
+  const state = optimizer?.isBuilt ? optimizer.variables : [];
   if ((options.optimizer ?? true) && state.length > 0) tensors.optimizer = await snapshot(state);
   return { json: { model: serialize(model), buildShape: model.buildShape, compile: describeCompile(model) }, tensors };
 }

@@ -79,13 +79,21 @@ const callNumber = (model: HasCalls, t: SymbolicTensor): number =>
     model.calls.filter((c) => c.layer === t.producer?.layer).findIndex((c) => c.outputs.includes(t)),
   );
 
+const tableWidth = (widths: readonly number[]): number => widths.reduce((n, w) => n + w + 3, 1);
+
 /** The table as text; `print` is given its lines. */
 export function summarize(model: Model, options: SummaryOptions = {}): string {
   const { rows, connected } = rowsOf(model, options.expandNested ?? false, '');
   const titles = ['Layer (type)', 'Output Shape', 'Param #', ...(connected ? ['Connected to'] : [])];
   const cells = rows.map((r) => r.cells.slice(0, titles.length));
-  const limit = Math.max(20, Math.floor(((options.lineLength ?? 100) - 3 * titles.length - 1) / titles.length));
-  const widths = titles.map((t, i) => Math.min(Math.max(t.length, ...cells.map((c) => c[i].length)), i === 0 ? limit + 10 : limit));
+  const widths = titles.map((t, i) => Math.max(t.length, ...cells.map((c) => c[i].length)));
+  // The widest column gives way until the table fits.
+  const lineLength = options.lineLength ?? 100;
+  for (let total = tableWidth(widths); total > lineLength; total--) {
+    const widest = widths.indexOf(Math.max(...widths));
+    if (widths[widest] <= 10) break;
+    widths[widest]--;
+  }
   const line = (left: string, middle: string, right: string, fill: string): string =>
     left + widths.map((w) => fill.repeat(w + 2)).join(middle) + right;
   const wrapped = (c: readonly string[]): string[] => {

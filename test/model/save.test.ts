@@ -1,0 +1,142 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readSafetensors, writeSafetensors } from '../../src/io/safetensors.js';
+import * as layers from '../../src/layers/index.js';
+import { input, type SymbolicTensor } from '../../src/layers/symbolic.js';
+import { model } from '../../src/model/functional.js';
+import { loadModel } from '../../src/model/load.js';
+import { Model } from '../../src/model/model.js';
+import { Sequential, sequential } from '../../src/model/sequential.js';
+import { optimizers } from '../../src/optimizers/index.js';
+import { setRandomSeed, type Tensor } from '../../src/tensor/index.js';
+import { points } from '../train/support.js';
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenon-save-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const { x, y } = points(24);
+const quiet = { verbose: 0, shuffle: false } as const;
+function make(): Sequential {
+  setRandomSeed(1);
+  const m = sequential({
+    name: 'net',
+    layers: [
+      layers.dense({ name: 'a', units: 3, activation: 'relu', kernelInitializer: 'heNormal', inputShape: [2] }),
+      layers.batchNormalization({ name: 'n' }),
+      layers.dense({ name: 'b', units: 2, activation: 'softmax' }),
+    ],
+  });
+  m.compile({ optimizer: optimizers.adam({ learningRate: 0.05 }), loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+  return m;
+}
+
+describe('save and loadModel', () => {
+  it('bring back the whole model: training goes on as if nothing had happened', async () => {
+    const m = make();
+    await m.fit(x, y, { ...quiet, epochs: 2 });
+    const path = join(root, 'm.tenon');
+    await m.save(path);
+    const loaded = await loadModel(path);
+    expect(loaded).toBeInstanceOf(Sequential);
+    expect(loaded.name).toBe('net');
+    const [h, g] = [await m.fit(x, y, { ...quiet, epochs: 2 }), await loaded.fit(x, y, { ...quiet, epochs: 2 })];
+    expect(g.history).toEqual(h.history);
+    for (const [i, w] of m.weights.entries()) expect(await loaded.weights[i].array()).toEqual(await w.array());
+    expect(loaded.optimizer.learningRate).toBeCloseTo(0.05, 7);
+    // Without the optimizer's state it begins anew.
+    await m.save(path, { optimizer: false });
+    expect(await (await loadModel(path)).optimizer.iterations.array()).toBe(0);
+    expect((await loadModel(path, { compile: false })).compiled).toBeNull();
+  });
+  it('know models made of models and of own classes', async () => {
+    class Twice extends Model {
+      static override className = 'Twice';
+      readonly dense = layers.dense({ units: 2, name: 'd' });
+      override call(t: Tensor | Tensor[]): Tensor {
+        return this.dense.apply<Tensor>(t as Tensor).mul(2);
+      }
+    }
+    const t = input({ shape: [2] });
+    const m = model({ inputs: t, outputs: new Twice({ name: 'twice' }).apply<SymbolicTensor>(t) });
+    const path = join(root, 'own.tenon');
+    await m.save(path);
+    await expect(loadModel(path)).rejects.toThrow(/the class "Twice" is not known.*registerClass\('Twice'/);
+    const loaded = await loadModel(path, { customObjects: { Twice } });
+    expect(await (await loaded.predict(x)).array()).toEqual(await (await m.predict(x)).array());
+    const alone = new Twice({ name: 'alone' });
+    await alone.predict(x);
+    await alone.save(path);
+    expect(await (await loadModel(path)).weights[0].array()).toEqual(await alone.weights[0].array());
+  });
+  it('leave out compile options that have no name', async () => {
+    const m = make();
+    m.compile({ optimizer: 'sgd', loss: (a: Tensor, b: Tensor) => b.sub(a).square() });
+    const path = join(root, 'nameless.tenon');
+    await m.save(path);
+    expect((await loadModel(path)).compiled).toBeNull();
+  });
+  it('keep lists of losses and metrics by output', async () => {
+    const t = input({ shape: [2] });
+    const m = model({
+      inputs: t,
+      outputs: { a: layers.dense({ units: 1 }).apply<SymbolicTensor>(t), b: layers.dense({ units: 1 }).apply<SymbolicTensor>(t) },
+    });
+    m.compile({ optimizer: 'rmsprop', loss: { a: 'mse', b: 'mae' }, lossWeights: { a: 2 }, metrics: { b: ['mse'] } });
+    const labels = { a: Float32Array.from(y), b: Float32Array.from(y) };
+    const expected = await m.evaluate(x, labels, quiet);
+    const path = join(root, 'outputs.tenon');
+    await m.save(path);
+    expect(await (await loadModel(path)).evaluate(x, labels, quiet)).toEqual(expected);
+  });
+  it('refuse what cannot be, with a reason', async () => {
+    await expect(sequential({ name: 'net', layers: [layers.dense({ units: 1 })] }).save(join(root, 'u.tenon'))).rejects.toThrow(
+      'save Sequential "net": it has no weights yet',
+    );
+    await expect(loadModel(join(root, 'none.tenon'))).rejects.toThrow('there is no such file');
+    const path = join(root, 'cut.tenon');
+    await make().save(path);
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, bytes.length - 40));
+    await expect(loadModel(path)).rejects.toThrow(/cut\.tenon/);
+    await expect(make().save(join(root, 'no', 'such', 'm.tenon'))).rejects.toThrow('there is no folder');
+  });
+});
+
+describe('saveWeights and loadWeights', () => {
+  it('are safetensors named layer/weight', async () => {
+    const m = make();
+    const path = join(root, 'w.safetensors');
+    await m.saveWeights(path);
+    const { tensors } = readSafetensors(await readFile(path));
+    expect([...tensors.keys()].sort()).toEqual(
+      ['a/bias', 'a/kernel', 'b/bias', 'b/kernel', 'n/beta', 'n/gamma', 'n/moving_mean', 'n/moving_variance'].sort(),
+    );
+    const other = make();
+    other.setWeights(other.getWeights().map((w) => w.mul(0)));
+    await other.loadWeights(path);
+    for (const [i, w] of m.weights.entries()) expect(await other.weights[i].array()).toEqual(await w.array());
+    await m.save(join(root, 'w.tenon'));
+    await other.loadWeights(join(root, 'w.tenon'));
+  });
+  it('list what is missing, extra and misshaped, and change nothing', async () => {
+    const m = make();
+    const path = join(root, 'bad.safetensors');
+    await m.saveWeights(path);
+    const { tensors } = readSafetensors(await readFile(path));
+    tensors.delete('n/gamma');
+    tensors.set('c/kernel', { dtype: 'f32', shape: [1], data: new Float32Array(1) });
+    tensors.set('a/bias', { dtype: 'f32', shape: [4], data: new Float32Array(4) });
+    await writeFile(path, writeSafetensors(tensors));
+    const before = await m.weights[0].array();
+    await expect(m.loadWeights(path)).rejects.toThrow(
+      /bad\.safetensors: weights for Sequential "net": 3 of its tensors do not fit\. Expected those of this model\. a\/bias has shape \[4\], expected \[3\]; missing n\/gamma \[3\]; extra c\/kernel \[1\]\./,
+    );
+    expect(await m.weights[0].array()).toEqual(before);
+    await expect(sequential({ layers: [layers.dense({ units: 1 })] }).loadWeights(path)).rejects.toThrow('it has no weights yet');
+  });
+});
