@@ -5,7 +5,7 @@
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import { arange, binaryCrossEntropyFromLogits, crossEntropyFromLogits, sigmoid, softmax, type Tensor, where } from '../tensor/index.js';
-import { aligned, asFloat, isSparse } from './loss.js';
+import { aligned, asFloat, isSparse, perSample } from './loss.js';
 
 /** Probabilities stay this far from 0 and 1 (Keras's epsilon). */
 export const EPSILON = 1e-7;
@@ -73,11 +73,13 @@ function sparse(yTrue: Tensor, pred: Tensor, options: SparseOptions, who: string
   return options.ignoreClass === null ? loss : where(labels.notEqual(options.ignoreClass), loss, 0);
 }
 /** The part of each sample's labels that isn't `ignoreClass`, [batch]. */
-export function countedLabels(yTrue: Tensor, options: SparseOptions): Tensor | null {
-  if (options.ignoreClass === null) return null;
-  const counted = yTrue.cast('i32').notEqual(options.ignoreClass).cast('f32');
-  return counted.rank === 1 ? counted : counted.mean(counted.shape.map((_, i) => i).slice(1));
-}
+export const countedLabels = (yTrue: Tensor, options: SparseOptions): Tensor =>
+  perSample(
+    yTrue
+      .cast('i32')
+      .notEqual(options.ignoreClass ?? -1)
+      .cast('f32'),
+  );
 
 export interface BinaryOptions {
   fromLogits: boolean;

@@ -72,7 +72,7 @@ export function defineLoss<O extends object>(
   id: string,
   values: (yTrue: Tensor, yPred: Tensor, options: O) => Tensor,
   defaults: O,
-  extra: { activation?: 'softmax' | 'sigmoid'; countedPart?: (yTrue: Tensor, options: O) => Tensor | null } = {},
+  extra: { activation?: 'softmax' | 'sigmoid'; countedPart?: (yTrue: Tensor, options: O) => Tensor } = {},
 ): (options?: Partial<O> & { name?: string }) => NamedLoss {
   return (given = {}) => {
     const { name = id, ...rest } = given;
@@ -89,7 +89,7 @@ export function defineLoss<O extends object>(
       ...(activation && {
         callFromLogits: (yTrue: Tensor, logits: Tensor) => perSample(values(yTrue, logits, { ...options, fromLogits: true })),
       }),
-      ...(isCounted && { countedPart: (yTrue: Tensor) => countedPart(yTrue, options) ?? asFloat(yTrue).mul(0).add(1) }),
+      ...(isCounted && { countedPart: (yTrue: Tensor) => countedPart(yTrue, options) }),
       getConfig: () => ({ name, ...options }),
     };
   };

@@ -35,8 +35,8 @@ const ofLoss =
 
 /** Factories; every option has Keras's default. @example metrics.topKCategoricalAccuracy({ k: 3 }) */
 export const metrics = {
-  mean: (options: Named = {}): Metric => new Mean(options),
-  sum: (options: Named = {}): Metric => new Sum(options),
+  mean: (options: Named = {}): Mean => new Mean(options),
+  sum: (options: Named = {}): Sum => new Sum(options),
   binaryAccuracy: meanOf('binaryAccuracy', accuracies.binaryAccuracy, { threshold: 0.5 }),
   categoricalAccuracy: meanOf('categoricalAccuracy', accuracies.categoricalAccuracy, {}),
   sparseCategoricalAccuracy: meanOf('sparseCategoricalAccuracy', accuracies.sparseCategoricalAccuracy, {}),

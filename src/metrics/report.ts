@@ -123,9 +123,8 @@ function reportText(report: Omit<ClassificationReport, 'text'>, digits: number):
   const width = Math.max(...names.map((n) => n.length), 'weighted avg'.length, digits);
   const line = (name: string, cells: readonly string[]): string =>
     `${name.padStart(width)} ${cells.map((c) => ` ${c.padStart(9)}`).join('')}\n`;
-  const supportText = (x: number): string => (Number.isInteger(x) ? String(x) : String(x));
   const row = (name: string, s: ClassScores): string =>
-    line(name, [fixed(s.precision, digits), fixed(s.recall, digits), fixed(s.f1, digits), supportText(s.support)]);
+    line(name, [fixed(s.precision, digits), fixed(s.recall, digits), fixed(s.f1, digits), String(s.support)]);
   const total = report.macroAverage.support;
   return [
     line('', ['precision', 'recall', 'f1-score', 'support']),
@@ -134,7 +133,7 @@ function reportText(report: Omit<ClassificationReport, 'text'>, digits: number):
     '\n',
     report.accuracy === null
       ? row('micro avg', report.microAverage)
-      : line('accuracy', ['', '', fixed(report.accuracy, digits), supportText(total)]),
+      : line('accuracy', ['', '', fixed(report.accuracy, digits), String(total)]),
     row('macro avg', report.macroAverage),
     row('weighted avg', report.weightedAverage),
   ].join('');

@@ -6,7 +6,7 @@ import { ConfigError, ShapeError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
 import { maximum, type Tensor, tensor, type TensorLike, type Variable, variable, where, zeros } from '../tensor/index.js';
 import type { Rule } from './rules.js';
-import { type Config, getSchedule, Schedule, type SerializedSchedule, serializeSchedule } from './schedules.js';
+import { type Config, getSchedule, type Schedule, type SerializedSchedule, serializeSchedule } from './schedules.js';
 
 /** Options that every optimizer has, with Keras's meaning and defaults. */
 export interface OptimizerOptions {
@@ -238,7 +238,7 @@ export abstract class Optimizer {
       variables,
     );
     const chosen: Writes = new Map([...writes].map(([v, x]) => [v, where(isLast, x, v.read())]));
-    variables.forEach((v, i) => chosen.set(this.#sumOf(v), where(isLast, 0, sums[i])));
+    for (const [i, v] of variables.entries()) chosen.set(this.#sumOf(v), where(isLast, 0, sums[i]));
     chosen.set(required(this.#windowCalls), where(isLast, 0, calls));
     this.#commit(chosen);
   }
@@ -250,7 +250,7 @@ export abstract class Optimizer {
     this.build(variables);
     this.#checkGradients(gradients, variables);
     const total = this.#requireWindow('accumulate');
-    gradients.forEach((g, i) => this.#sumOf(variables[i]).assignAdd(f32(g)));
+    for (const [i, g] of gradients.entries()) this.#sumOf(variables[i]).assignAdd(f32(g));
     total.assignAdd(weight);
   }
   /** One update by the window's gradients divided by its weight; empties the window. An empty window changes nothing. */

@@ -111,6 +111,12 @@ report([0, 1, 2, 2, 2], [0, 0, 2, 2, 1], labels=[1, 2])
 out['reports'] = reports
 
 
+DATA = ('labels', 'scores', 'outputs', 'weights', 'areas', 'counts', 'f1', 'fHalf')
+for name in ('classes', 'binary', 'regression'):
+    keep = lambda k, v: k in DATA and not isinstance(v, float)
+    out[name] = {**{k: v for k, v in out[name].items() if keep(k, v)}, 'want': {k: v for k, v in out[name].items() if not keep(k, v)}}
+
+
 def rounded(x):
     if isinstance(x, float):
         return float(f'{x:.12g}')

@@ -1,6 +1,7 @@
 /** @file Every rule against golden vectors of seven steps, eager and compiled; schedules as numbers and traced. */
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { setDevice } from '../../src/device/registry.js';
 import { getOptimizer, getSchedule, optimizers, schedules, serializeSchedule } from '../../src/optimizers/index.js';
 import type { Config } from '../../src/optimizers/schedules.js';
 import { compileStep, jit, tensor, variable } from '../../src/tensor/index.js';
@@ -23,6 +24,9 @@ function expectMoved(got: ArrayLike<number>, want: readonly number[], start: rea
     expect(Math.abs(got[k] - w), `${what}, element ${k}: ${got[k]} against ${w} from ${start[k]}`).toBeLessThan(bound);
   });
 }
+
+// Many small programs: without a C compiler's start for each.
+beforeAll(() => setDevice('reference'));
 
 describe('rules', () => {
   golden.runs.forEach((run, n) => {
