@@ -206,6 +206,15 @@ describe('attention', () => {
     const [a, b] = [await layer.apply(x, { mask }).data(), await layer.apply(changed, { mask }).data()];
     for (let i = 0; i < 6; i++) expect(a[i]).toBeCloseTo(b[i], 5);
   });
+  it('lets masked queries look nowhere in particular, as Keras', async () => {
+    const [, scores] = layer.apply<Tensor[]>([x, x.mul(2)], {
+      mask: [tensor([[true, false, true, true]]), null],
+      returnAttentionScores: true,
+    });
+    const data = await scores.data();
+    expect([...data.slice(4, 8)]).toEqual([0.25, 0.25, 0.25, 0.25]);
+    expect(data[0]).not.toBeCloseTo(0.25, 3);
+  });
   it('thins out its weights in training', async () => {
     const thin = layers.multiHeadAttention({ numHeads: 1, keyDim: 2, dropout: 0.5 });
     const [a, b] = [await thin.apply(x, { training: true }).data(), await thin.apply(x, { training: true }).data()];
