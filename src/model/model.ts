@@ -140,17 +140,17 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
    * ShapeError for what doesn't fit, NonFiniteLossError when a loss is NaN or infinite (the weights stay those before).
    * @example await model.fit(x, y, { epochs: 4, validationData: [xTest, yTest] })
    */
-  fit(x: Data, y: Data, options?: FitOptions): Promise<History>;
+  fit(x: Data, y: Data | null, options?: FitOptions): Promise<History>;
   fit(data: Stream, options?: FitOptions): Promise<History>;
-  async fit(x: Data | Stream, y?: Data | FitOptions, options?: FitOptions): Promise<History> {
+  async fit(x: Data | Stream, y?: Data | null | FitOptions, options?: FitOptions): Promise<History> {
     const compiled = this.#requireCompiled('fit');
     const [targets, own] = splitArguments<FitOptions>(x, y, options);
     return fitModel(this as unknown as Model, compiled, x, targets, own);
   }
   /** Loss and metrics over data: { loss, accuracy, … }. */
-  evaluate(x: Data, y: Data, options?: EvaluateOptions): Promise<Evaluation>;
+  evaluate(x: Data, y: Data | null, options?: EvaluateOptions): Promise<Evaluation>;
   evaluate(data: Stream, options?: EvaluateOptions): Promise<Evaluation>;
-  async evaluate(x: Data | Stream, y?: Data | EvaluateOptions, options?: EvaluateOptions): Promise<Evaluation> {
+  async evaluate(x: Data | Stream, y?: Data | null | EvaluateOptions, options?: EvaluateOptions): Promise<Evaluation> {
     const [targets, own] = splitArguments<EvaluateOptions>(x, y, options);
     return (await this.evaluateAll(x, targets, own)).logs;
   }
@@ -238,9 +238,9 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   }
 }
 
-function splitArguments<T extends object>(x: Data | Stream, y: Data | T | undefined, options: T | undefined): [Data | undefined, T] {
+function splitArguments<T extends object>(x: Data | Stream, y: Data | null | T | undefined, options: T | undefined): [Data | undefined, T] {
   if (isStream(x) && options === undefined) return [undefined, (y ?? {}) as T];
-  return [y as Data | undefined, options ?? ({} as T)];
+  return [(y ?? undefined) as Data | undefined, options ?? ({} as T)];
 }
 
 /** Throws ShapeError when data of these specs cannot go into inputs of these shapes. */

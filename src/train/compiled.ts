@@ -54,6 +54,8 @@ export class Compiled {
   readonly #metrics = new Map<string, readonly OutputMetric[]>();
   /** Batches given to trainOnBatch, for windows of gradient accumulation. */
   batchesDone = 0;
+  /** Whether a fit is running. */
+  isTraining = false;
   #builtFor: readonly Variable[] | null = null;
 
   /** Throws ConfigError for unknown names. */

@@ -4,7 +4,7 @@
  */
 import { ConfigError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
-import { random } from '../tensor/index.js';
+import { random, type Step } from '../tensor/index.js';
 import { applyClassWeight, type ClassWeight, type Columns, type Data, type DataLike, toColumns } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
@@ -15,7 +15,7 @@ import { NonFiniteLossError } from './errors.js';
 import { testPass } from './evaluate.js';
 import { validationName } from './names.js';
 import { Breather, Pipeline } from './pipeline.js';
-import { type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
+import { type BatchForm, type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
 import { Programs } from './step.js';
 
 export interface FitOptions {
@@ -161,8 +161,14 @@ export async function fitModel(
   y: Data | undefined,
   options: FitOptions,
 ): Promise<History> {
-  const run = new Run(model, compiled, options);
-  return run.all(x, y);
+  if (compiled.isTraining)
+    throw new ConfigError(`fit ${model.label}: the model is being trained already. Expected one fit at a time. Await the first one.`);
+  compiled.isTraining = true;
+  try {
+    return await new Run(model, compiled, options).all(x, y);
+  } finally {
+    compiled.isTraining = false;
+  }
 }
 
 /** One call of fit. */
@@ -178,7 +184,7 @@ class Run {
   #checkpoints: Checkpoints | null = null;
   #callbacks!: CallbackList;
   #programs!: Programs;
-  #compiledSeen = new Set<unknown>();
+  #compiledSeen = new Set<Step>();
   /** Where training is: the next batch. */
   #at: Position = { epoch: 0, batch: 0, step: 0 };
 
@@ -234,7 +240,11 @@ class Run {
     } finally {
       await this.#checkpoints?.settled();
     }
-    if (!this.#history.interrupted) await this.#checkpoints?.end();
+    if (!this.#history.interrupted) {
+      await this.#checkpoints?.end();
+      // Keras: the averages are the weights when training is over.
+      if (this.#compiled.optimizer.useEma) this.#compiled.optimizer.overwriteWithAverages();
+    }
     await this.#callbacks.call('onTrainEnd', lastLogs(this.#history));
     return this.#history;
   }
@@ -252,21 +262,32 @@ class Run {
     const next = train.open(epoch, firstStep);
     const { window } = this.#programs;
     const watched = callbacks.has('onTrainBatchEnd');
+    const announced = callbacks.has('onTrainBatchBegin');
+    // Looked up once an epoch: a callback may have frozen or freed layers between epochs.
+    const steps = new Map<BatchForm, Step>();
     let samplesDone = 0;
     let inWindow = 0;
     let ended = false;
     // A window of gradient accumulation is always finished: a checkpoint can only stand between two.
     while ((this.#stopReason === null && !signal?.aborted) || inWindow > 0) {
-      const feed = await next();
+      // A promise only where there is something to wait for: a step costs microseconds here.
+      const given = next();
+      const feed = given instanceof Promise ? await given : given;
       if (!feed) {
         ended = true;
         break;
       }
-      await callbacks.call('onTrainBatchBegin', this.#at.batch);
-      await this.#run(this.#programs.train(feed.form), feed.inputs);
-      if (samplesDone === 0) this.#compileAhead(train, feed.form.key);
+      if (announced) await callbacks.call('onTrainBatchBegin', this.#at.batch);
+      let step = steps.get(feed.form);
+      if (!step) {
+        step = await this.#compile(this.#programs.train(feed.form));
+        steps.set(feed.form, step);
+      }
+      const full = this.#pipeline.push(step.run(feed.inputs));
+      if (full) await full;
+      if (samplesDone === 0) this.#compileAhead(train, feed.form.key, validation, validationPrograms);
       if (++inWindow === window) {
-        if (window > 1) await this.#run(this.#programs.apply(), []);
+        if (window > 1) await this.#pipeline.push((await this.#compile(this.#programs.apply())).run([]));
         inWindow = 0;
       }
       samplesDone += feed.form.size;
@@ -281,22 +302,27 @@ class Run {
       }
       if (this.#breather.isDue('report', 100)) this.#report(epoch, firstStep, samplesDone, started);
       if (this.#failure) await this.#checked();
-      await this.#breather.pause();
+      const rest = this.#breather.pause();
+      if (rest) await rest;
     }
     if (this.#at.batch === 0)
       throw new ConfigError(
         `${this.#who}: epoch ${epoch + 1} had no batch. Expected at least one. Is the stream used up? Give stepsPerEpoch or fewer epochs.`,
       );
     // The sums of a window that the epoch's end cuts off are applied: checkpoints fall between windows.
-    if (inWindow > 0 && window > 1) await this.#run(this.#programs.apply(), []);
+    if (inWindow > 0 && window > 1) await this.#pipeline.push((await this.#compile(this.#programs.apply())).run([]));
     const readout = await this.#checked();
-    if (!ended) {
-      // Ended inside an epoch.
-      if (signal?.aborted) return;
-    }
+    if (!ended && signal?.aborted) return;
     const logs: Record<string, number> = { ...readout.logs };
     if (validation && validationPrograms && wantsValidation(epoch, this.#options.validationFreq ?? 1)) {
+      const statistics = this.#programs.statistics;
+      const before = statistics.map((v) => v.read());
       const tested = await testPass(validationPrograms, validation, callbacks, epoch, signal);
+      if (signal?.aborted) {
+        // The epoch isn't over: it will be validated after a resume, from the means that stand here.
+        for (const [i, v] of statistics.entries()) v.assign(before[i]);
+        return;
+      }
       for (const [name, value] of Object.entries(tested.logs)) logs[validationName(name)] = value;
     }
     await callbacks.call('onEpochEnd', epoch, logs);
@@ -306,20 +332,28 @@ class Run {
     if (this.#checkpoints?.isEpochDue(epoch + 1)) await this.#save();
   }
 
-  async #run(program: ReturnType<Programs['train']>, inputs: Parameters<Awaited<ReturnType<Programs['train']>>['run']>[0]): Promise<void> {
+  /** Waits for a Program and counts what it took. */
+  async #compile(program: Promise<Step>): Promise<Step> {
     const step = await program;
     if (!this.#compiledSeen.has(step)) {
       this.#compiledSeen.add(step);
       this.#history.compileSeconds += step.traceSeconds + step.compileSeconds;
     }
-    await this.#pipeline.push(step.run(inputs));
+    return step;
   }
-  /** The form of an epoch's last batch is compiled while the first steps run. */
-  #compileAhead(source: BatchSource, key: string): void {
-    for (const form of source.forms)
-      if (form.key !== key && (source.batches ?? 0) > 1)
-        // A failure shows when the step is needed.
-        setTimeout(() => void this.#programs.train(form).catch(() => undefined), 0);
+  /** What the epoch's end will need is compiled while the first steps run. */
+  #compileAhead(source: BatchSource, key: string, validation: BatchSource | null, validationPrograms: Programs | null): void {
+    const last = source.forms.filter((f) => f.key !== key && (source.batches ?? 0) > 1);
+    const work = [
+      ...last.map((form) => () => this.#programs.train(form)),
+      ...(validation?.forms ?? []).map((form) => () => validationPrograms?.test(form)),
+    ];
+    const next = (): void => {
+      const first = work.shift();
+      // A failure shows when the step is needed. One after another: the device's compiler is not asked for all at once.
+      if (first) setTimeout(() => void Promise.resolve(first()).then(next, next), 0);
+    };
+    next();
   }
 
   #failure = false;

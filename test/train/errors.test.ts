@@ -104,6 +104,13 @@ describe('fit refuses, before training', () => {
     await expect(classifier().predict(empty)).rejects.toThrow('the data are empty');
     await expect(classifier().fit((function* () {})(), quiet)).rejects.toThrow('the data set gives no batch');
   });
+  it('a second fit at the same time', async () => {
+    const model = classifier();
+    const first = model.fit(x, y, quiet);
+    await expect(model.fit(x, y, quiet)).rejects.toThrow('the model is being trained already');
+    await first;
+    await model.fit(x, y, quiet);
+  });
   it('streams of the wrong form', async () => {
     await expect(classifier().fit([[1, 2]].values() as never, quiet)).rejects.toThrow(/fit Sequential "net"/);
     await expect(classifier().fit([5].values() as never, quiet)).rejects.toThrow('a batch of the data set has an unknown form');

@@ -72,6 +72,20 @@ describe('a resumed run', () => {
     }
   });
 
+  it('that was ended while it validated validates again', async () => {
+    const whole = make(7);
+    const history = await whole.fit(x, y, options);
+    const checkpoint = { folder: join(root, 'validating'), resume: true };
+    const controller = new AbortController();
+    const stop = callbacks.lambda({ onTestBatchEnd: () => controller.abort() });
+    const first = await make(7).fit(x, y, { ...options, validationBatchSize: 4, checkpoint, signal: controller.signal, callbacks: [stop] });
+    expect([first.interrupted, first.epoch]).toEqual([true, []]);
+    const again = make(8);
+    const resumed = await again.fit(x, y, { ...options, checkpoint });
+    expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+    expect(resumed.history).toEqual(history.history);
+  });
+
   it('goes on from a checkpoint in the middle of an epoch after a crash', async () => {
     const whole = make(3);
     await whole.fit(x, y, options);

@@ -48,7 +48,7 @@ export function jsonLines(path: string, options: { append?: boolean } = {}): Cal
   return {
     name: `jsonLines:${path}`,
     async onTrainBegin({ params, model }) {
-      started = performance.now();
+      started = epochStarted = performance.now();
       if (!options.append && !isResumed) await (await files()).writeText(path, '', false);
       await write({ event: 'begin', model: model.name, parameters: model.countParams(), ...params });
     },

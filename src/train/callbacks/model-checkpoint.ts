@@ -75,9 +75,9 @@ export function modelCheckpoint(options: ModelCheckpointOptions): Callback & { r
             if (++batches % saveFreq === 0) await save(model, { ...logs, epoch: epochNow + 1, batch: batch + 1 });
           },
         }),
-    getState: () => ({ json: { best, batches, saved } }),
+    getState: () => ({ json: { best, batches, saved, epochNow } }),
     setState({ json }) {
-      ({ best, batches, saved } = json as { best: number; batches: number; saved: string[] });
+      ({ best, batches, saved, epochNow } = json as { best: number; batches: number; saved: string[]; epochNow: number });
     },
   };
 }

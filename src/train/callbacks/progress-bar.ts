@@ -84,15 +84,26 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
     shown = final ? '' : text;
   };
   const width = (): number => (terminal.columns ?? 80) - 1;
+  let announced = -1;
+  const announce = (epoch: number, params: TrainParams): void => {
+    // A resumed epoch doesn't begin again.
+    if (isBar && announced !== epoch) terminal.write(`Epoch ${epoch + 1}/${params.epochs}\n`);
+    announced = epoch;
+  };
   return {
     name: 'progressBar',
+    onTrainBegin() {
+      started = performance.now();
+      announced = -1;
+    },
     onEpochBegin(epoch, { params }) {
       started = performance.now();
       last = null;
-      if (isBar) terminal.write(`Epoch ${epoch + 1}/${params.epochs}\n`);
+      announce(epoch, params);
     },
     ...(isRewriting && {
       onProgress(event, { params }) {
+        announce(event.epoch, params);
         if (event.phase === 'train') {
           last = event;
           draw(barLine(event, params, width()), false);
@@ -103,7 +114,8 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
         }
       },
     }),
-    onEpochEnd(epoch, logs, { params, history }) {
+    onEpochEnd(epoch, logs, { params }) {
+      announce(epoch, params);
       const seconds = (performance.now() - started) / 1000;
       const steps = params.steps ?? last?.step ?? null;
       if (isBar) {
@@ -121,7 +133,6 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
         const perStep = steps ? ` - ${formatStep(seconds / steps)}` : '';
         terminal.write(`Epoch ${epoch + 1}/${params.epochs} - ${seconds.toFixed(1)}s${perStep} - ${formatLogs(logs)}\n`);
       }
-      void history;
     },
     onInterrupt(checkpoint, { params }) {
       if (shown !== '') terminal.write('\n');
