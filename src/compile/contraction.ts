@@ -14,7 +14,8 @@ import { type ContractDim, contract } from './templates/contract.js';
 import { resolveView, type View } from './views.js';
 
 export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target: TargetInfo): LoweredCall[] {
-  const shared = isOp(n, 'dot') ? dotDims(n) : convDims(n as Node<'conv'>);
+  const given = isOp(n, 'dot') ? dotDims(n) : convDims(n as Node<'conv'>);
+  const shared = given && inMemoryOrder(given);
   if (!shared || arithmetic(n.dtype) !== 'f32')
     return lowerReduction(g, isOp(n, 'dot') ? dotReduction(n) : convReduction(n as Node<'conv'>), target);
 
@@ -71,6 +72,24 @@ interface ContractionDims {
   readonly reduce: ContractDim[];
   /** Which of the lists each axis of the result is in. */
   readonly result: readonly { readonly set: 'batch' | 'rows' | 'cols'; readonly position: number }[];
+}
+
+/**
+ * Dims of each list from the largest stride to the smallest: loops then walk memory in order, and neighbours fuse. A
+ * filter's gradient comes as a convolution of transposed views, whose own order would jump a picture at every step.
+ */
+function inMemoryOrder(c: ContractionDims): ContractionDims {
+  const order = (dims: readonly ContractDim[]) => dims.map((_, i) => i).sort((i, j) => stride(dims[j]) - stride(dims[i]) || i - j);
+  const stride = (d: ContractDim) => Math.max(Math.abs(d.a), Math.abs(d.b));
+  const orders = { batch: order(c.batch), rows: order(c.rows), cols: order(c.cols) };
+  return {
+    views: c.views,
+    batch: orders.batch.map((i) => c.batch[i]),
+    rows: orders.rows.map((i) => c.rows[i]),
+    cols: orders.cols.map((i) => c.cols[i]),
+    reduce: order(c.reduce).map((i) => c.reduce[i]),
+    result: c.result.map(({ set, position }) => ({ set, position: orders[set].indexOf(position) })),
+  };
 }
 
 function dotDims(n: Node<'dot'>): ContractionDims {
