@@ -5,7 +5,7 @@
 import { ConfigError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
 import { random, type Step } from '../tensor/index.js';
-import { applyClassWeight, type ClassWeight, type Columns, type Data, type DataLike, toColumns } from './batch.js';
+import type { ClassWeight, Data, DataLike } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
@@ -13,9 +13,10 @@ import { type CheckpointOptions, Checkpoints, type Position } from './checkpoint
 import type { Compiled } from './compiled.js';
 import { NonFiniteLossError } from './errors.js';
 import { testPass } from './evaluate.js';
+import { openSources, type ValidationData } from './fit-data.js';
 import { validationName } from './names.js';
 import { Breather, Pipeline } from './pipeline.js';
-import { type BatchForm, type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
+import type { BatchForm, BatchSource, Stream } from './source.js';
 import { Programs } from './step.js';
 
 export interface FitOptions {
@@ -50,106 +51,6 @@ export interface FitOptions {
   /** A folder of checkpoints, how often they are saved, and whether to go on from the last one. */
   checkpoint?: CheckpointOptions;
 }
-export type ValidationData =
-  | readonly [Data, Data]
-  | readonly [Data, Data, DataLike]
-  | { readonly x: Data; readonly y: Data; readonly sampleWeight?: DataLike }
-  | Stream;
-
-interface Sources {
-  readonly train: BatchSource;
-  readonly validation: BatchSource | null;
-  readonly batchSize: number | null;
-}
-
-async function openSources(
-  model: Model,
-  x: Data | Stream,
-  y: Data | undefined,
-  options: FitOptions,
-  who: string,
-  seed: number,
-): Promise<Sources> {
-  const names = { who, inputNames: model.inputNames, outputNames: model.outputNames };
-  const { validationSplit = 0, validationData } = options;
-  if (!(validationSplit >= 0 && validationSplit < 1))
-    throw new ConfigError(`${who}: validationSplit ${validationSplit}. Expected a number in [0, 1).`);
-  if (isStream(x)) {
-    for (const [name, set] of [
-      ['y', y !== undefined],
-      ['sampleWeight', options.sampleWeight !== undefined],
-      ['validationSplit', validationSplit > 0],
-    ] as const)
-      if (set) throw new ConfigError(`${who}: ${name} with a stream. Expected it in the stream's batches. Give arrays, or leave it out.`);
-    const train = await streamSource(x, { names, classWeight: options.classWeight, stepsPerEpoch: options.stepsPerEpoch });
-    return { train, validation: await openValidation(validationData, options, names, train.forms[0].size), batchSize: null };
-  }
-  const columns = applyClassWeight(await toColumns(x, y, options.sampleWeight, names), options.classWeight, who);
-  const total = columns.inputs[0].shape[0];
-  const kept = validationData ? total : Math.floor(total * (1 - validationSplit));
-  if (total > 0 && kept === 0)
-    throw new ConfigError(`${who}: validationSplit ${validationSplit} leaves nothing of ${total} examples to train on. Use a smaller one.`);
-  checkSizes(kept, options.batchSize ?? Math.min(32, Math.max(1, kept)), who);
-  const batchSize = options.batchSize ?? Math.min(32, kept);
-  const shuffleSeed = (options.shuffle ?? true) ? seed : null;
-  const all = memorySource(columns, { batchSize, shuffleSeed, end: kept });
-  const train = options.stepsPerEpoch === undefined ? all : limited(all, options.stepsPerEpoch, batchSize, who);
-  const validation =
-    validationData === undefined && kept < total
-      ? memorySource(columns, {
-          batchSize: Math.min(options.validationBatchSize ?? batchSize, total - kept),
-          shuffleSeed: null,
-          first: kept,
-          end: total,
-        })
-      : await openValidation(validationData, options, names, batchSize);
-  return { train, validation, batchSize };
-}
-
-/** Epochs of `steps` batches of data in memory: an epoch may be less or more than a pass. */
-function limited(source: BatchSource, steps: number, batchSize: number, who: string): BatchSource {
-  if (!Number.isInteger(steps) || steps < 1) throw new ConfigError(`${who}: stepsPerEpoch ${steps}. Expected a whole number ≥ 1.`);
-  const pass = source.batches ?? 1;
-  return {
-    ...source,
-    batches: steps,
-    samples: steps <= pass ? Math.min(source.samples ?? 0, steps * batchSize) : null,
-    open(epoch, skip) {
-      let at = epoch * steps + skip;
-      const end = (epoch + 1) * steps;
-      let next = source.open(Math.floor(at / pass), at % pass);
-      return () => {
-        if (at >= end) return null;
-        if (at % pass === 0) next = source.open(at / pass, 0);
-        at++;
-        return next();
-      };
-    },
-  };
-}
-
-async function openValidation(
-  data: ValidationData | undefined,
-  options: FitOptions,
-  names: { who: string; inputNames: readonly string[] | null; outputNames: readonly string[] | null },
-  batchSize: number,
-): Promise<BatchSource | null> {
-  if (data === undefined || data === null) return null;
-  const own = { ...names, who: `${names.who}: validationData` };
-  if (isStream(data)) return streamSource(data, { names: own, stepsPerEpoch: options.validationSteps });
-  const [x, y, w] = Array.isArray(data) ? data : 'x' in data ? [data.x, data.y, data.sampleWeight] : [];
-  if (x === undefined || y === undefined) throw new ConfigError(`${own.who}: expected [x, y], [x, y, sampleWeight] or { x, y }.`);
-  const columns: Columns = await toColumns(x, y, w, own);
-  const n = columns.inputs[0].shape[0];
-  if (n === 0) throw new ConfigError(`${own.who}: the data are empty. Expected at least one example, received 0 rows.`);
-  const size = Math.min(options.validationBatchSize ?? batchSize, n);
-  return memorySource(columns, {
-    batchSize: size,
-    shuffleSeed: null,
-    end: options.validationSteps ? Math.min(n, options.validationSteps * size) : n,
-  });
-}
-
 const wantsValidation = (epoch: number, freq: number | readonly number[]): boolean =>
   typeof freq === 'number' ? (epoch + 1) % freq === 0 : freq.includes(epoch + 1);
 
@@ -265,6 +166,7 @@ class Run {
     const announced = callbacks.has('onTrainBatchBegin');
     // Looked up once an epoch: a callback may have frozen or freed layers between epochs.
     const steps = new Map<BatchForm, Step>();
+    let begun = started;
     let samplesDone = 0;
     let inWindow = 0;
     let ended = false;
@@ -282,6 +184,8 @@ class Run {
       if (!step) {
         step = await this.#compile(this.#programs.train(feed.form));
         steps.set(feed.form, step);
+        // The time of a step is told without the time of compiling.
+        if (samplesDone === 0) begun = performance.now();
       }
       const full = this.#pipeline.push(step.run(feed.inputs));
       if (full) await full;
@@ -300,7 +204,7 @@ class Run {
         await this.#checked();
         await this.#save();
       }
-      if (this.#breather.isDue('report', 100)) this.#report(epoch, firstStep, samplesDone, started);
+      if (this.#breather.isDue('report', 100)) this.#report(epoch, firstStep, samplesDone, begun);
       if (this.#failure) await this.#checked();
       const rest = this.#breather.pause();
       if (rest) await rest;
@@ -312,6 +216,7 @@ class Run {
     // The sums of a window that the epoch's end cuts off are applied: checkpoints fall between windows.
     if (inWindow > 0 && window > 1) await this.#pipeline.push((await this.#compile(this.#programs.apply())).run([]));
     const readout = await this.#checked();
+    this.#history.stepSeconds = (performance.now() - begun) / 1000 / Math.max(1, this.#at.batch - firstStep);
     if (!ended && signal?.aborted) return;
     const logs: Record<string, number> = { ...readout.logs };
     if (validation && validationPrograms && wantsValidation(epoch, this.#options.validationFreq ?? 1)) {

@@ -164,6 +164,8 @@ export interface StreamOptions {
   readonly names: ColumnNames;
   readonly classWeight?: ClassWeight;
   readonly stepsPerEpoch?: number;
+  /** With `stepsPerEpoch`: the next epoch goes on where the last one ended, instead of at the beginning. */
+  readonly goesOn?: boolean;
 }
 
 /** A data set that can start a given epoch by itself (data/Dataset): the same epoch gives the same batches. */
@@ -192,8 +194,27 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
       `${names.who}: the data set gives no batch. Expected at least one. Is it empty, or an iterator that was used up?`,
     );
   const first = await toFeed(head.value);
+  // The pass that was begun to learn the shapes serves the first epoch.
   let pending: Feed | null = first.feed;
-  let opened = -1;
+  let isFresh = true;
+  const restart = (epoch: number): void => {
+    current = start(epoch);
+    pending = null;
+  };
+  const nextFeed = async (epoch: number): Promise<Feed | null> => {
+    if (pending) {
+      const feed = pending;
+      pending = null;
+      return feed;
+    }
+    let item = await current.next();
+    if (item.done && stepsPerEpoch !== undefined && !isOneShot) {
+      // With a fixed number of steps an epoch is no pass: go round.
+      restart(epoch);
+      item = await current.next();
+    }
+    return item.done ? null : (await toFeed(item.value)).feed;
+  };
   return {
     samples: null,
     batches: stepsPerEpoch ?? null,
@@ -201,36 +222,16 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
     forms: [first.feed.form],
     columns: null,
     open(epoch, skip) {
-      // A generator goes on where it was; anything else begins anew, but for the first pass, begun above to learn the shapes.
-      const begun = opened === -1 && (isOneShot || !hasEpochs(stream) || epoch === 0);
-      if (!begun && !isOneShot && (stepsPerEpoch === undefined || opened === -1 || hasEpochs(stream))) {
-        current = start(epoch);
-        pending = null;
-      }
-      opened = epoch;
-      let left = stepsPerEpoch ?? Number.POSITIVE_INFINITY;
-      let toSkip = skip;
-      const nextItem = async (): Promise<Feed | null> => {
-        if (pending) {
-          const feed = pending;
-          pending = null;
-          return feed;
-        }
-        let result = await current.next();
-        if (result.done && stepsPerEpoch !== undefined && !isOneShot) {
-          // With a fixed number of steps an epoch is no pass: go round.
-          current = start(epoch);
-          result = await current.next();
-        }
-        return result.done ? null : (await toFeed(result.value)).feed;
-      };
+      const goesOn = isOneShot || (stepsPerEpoch !== undefined && options.goesOn === true && !hasEpochs(stream));
+      if (isFresh ? hasEpochs(stream) && epoch > 0 : !goesOn) restart(epoch);
+      // After a resume: the batches of the epochs before were used up.
+      let before = isFresh && goesOn && stepsPerEpoch !== undefined ? epoch * stepsPerEpoch : 0;
+      isFresh = false;
+      let at = 0;
       return async () => {
-        for (; toSkip > 0; toSkip--) {
-          await nextItem();
-          left--;
-        }
-        if (left-- <= 0) return null;
-        return nextItem();
+        for (; before > 0; before--) await nextFeed(epoch);
+        for (; at < skip; at++) await nextFeed(epoch);
+        return at++ < (stepsPerEpoch ?? Number.POSITIVE_INFINITY) ? nextFeed(epoch) : null;
       };
     },
   };

@@ -103,6 +103,32 @@ describe('a resumed run', () => {
     expect(await weightsOf(again)).toEqual(await weightsOf(whole));
   });
 
+  it('skips the batches of a stream that were used', async () => {
+    const stream = (): Iterable<readonly [typeof x, Int32Array]> => ({
+      *[Symbol.iterator]() {
+        for (let i = 0; i < 11; i++)
+          yield [{ data: x.data.subarray(8 * i, 8 * i + 8), shape: [4, 2], dtype: 'f32' }, y.subarray(4 * i, 4 * i + 4)] as const;
+      },
+    });
+    const controller = (steps: number): Partial<FitOptions> => {
+      const c = new AbortController();
+      let batches = 0;
+      return { signal: c.signal, callbacks: [callbacks.lambda({ onTrainBatchEnd: () => void (++batches === steps && c.abort()) })] };
+    };
+    for (const own of [
+      { epochs: 3, verbose: 0 as const },
+      { epochs: 3, verbose: 0 as const, stepsPerEpoch: 8 },
+    ]) {
+      const whole = make(6);
+      await whole.fit(stream(), own);
+      const checkpoint = { folder: join(root, `stream-${own.stepsPerEpoch ?? 0}`), resume: true };
+      await make(6).fit(stream(), { ...own, ...controller(13), checkpoint });
+      const again = make(2);
+      await again.fit(stream(), { ...own, checkpoint });
+      expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+    }
+  });
+
   it('keeps windows of gradient accumulation whole', async () => {
     const whole = make(5, 2);
     await whole.fit(x, y, options);

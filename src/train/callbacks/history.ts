@@ -17,6 +17,8 @@ export class History {
   /** Seconds spent on compiling Programs, and on each epoch (with its validation). */
   compileSeconds = 0;
   readonly seconds: number[] = [];
+  /** Seconds a training step of the last epoch, without compiling and validation. */
+  stepSeconds = 0;
 
   add(epoch: number, logs: Logs): void {
     this.epoch.push(epoch);

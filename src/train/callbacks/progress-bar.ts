@@ -37,15 +37,15 @@ export const formatLogs = (logs: Logs): string =>
 const formatRate = (perSecond: number): string => (perSecond >= 100 ? `${Math.round(perSecond)}` : perSecond.toFixed(1));
 
 /** Keras's bar: `313/1563 ━━━━━━━ 12s 10ms/step - 3200 samples/s - loss: 1.8 …`, cut to the terminal's width. */
-export function barLine(event: ProgressEvent, params: TrainParams, width: number): string {
+export function barLine(event: ProgressEvent, params: TrainParams, width: number, stepSeconds?: number): string {
   const { step, firstStep, seconds, samplesDone, logs } = event;
   const done = Math.max(1, step - firstStep);
-  const perStep = seconds / done;
+  const perStep = stepSeconds ?? seconds / done;
   const total = event.phase === 'train' ? params.steps : event.phase === 'predict' ? params.steps : null;
   const counter = total === null ? `${step}/?` : `${String(step).padStart(String(total).length)}/${total}`;
   const time =
     total === null ? formatSeconds(seconds) : step >= total ? formatSeconds(seconds) : `ETA ${formatSeconds((total - step) * perStep)}`;
-  const speed = `${formatStep(perStep)} - ${formatRate(samplesDone / Math.max(1e-9, seconds))} samples/s`;
+  const speed = `${formatStep(perStep)} - ${formatRate(samplesDone / Math.max(1e-9, perStep * done))} samples/s`;
   const values = formatLogs(logs);
   const tail = (parts: readonly string[]): string => parts.filter((p) => p !== '').join(' - ');
   // What matters most stays longest as the terminal gets narrower: counter, losses, time, speed, bar.
@@ -100,6 +100,7 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
       started = performance.now();
       last = null;
       announce(epoch, params);
+      if (isRewriting && epoch === params.initialEpoch) draw('compiling the training step …'.slice(0, width()), false);
     },
     ...(isRewriting && {
       onProgress(event, { params }) {
@@ -114,7 +115,7 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
         }
       },
     }),
-    onEpochEnd(epoch, logs, { params }) {
+    onEpochEnd(epoch, logs, { params, history }) {
       announce(epoch, params);
       const seconds = (performance.now() - started) / 1000;
       const steps = params.steps ?? last?.step ?? null;
@@ -128,9 +129,9 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
           seconds,
           logs,
         };
-        draw(barLine(event, params, isRewriting ? width() : Number.POSITIVE_INFINITY), true);
+        draw(barLine(event, params, isRewriting ? width() : Number.POSITIVE_INFINITY, history.stepSeconds), true);
       } else {
-        const perStep = steps ? ` - ${formatStep(seconds / steps)}` : '';
+        const perStep = history.stepSeconds > 0 ? ` - ${formatStep(history.stepSeconds)}` : '';
         terminal.write(`Epoch ${epoch + 1}/${params.epochs} - ${seconds.toFixed(1)}s${perStep} - ${formatLogs(logs)}\n`);
       }
     },
