@@ -207,7 +207,8 @@ describe('the progress bar', () => {
     expect(barLine(event, params, 120)).toBe(
       ` 25/100 ${'━'.repeat(5)}${'─'.repeat(15)} ETA 6s - 80ms/step - 400 samples/s - loss: 0.5123 - accuracy: 0.7500`,
     );
-    expect(barLine(event, params, 60)).toBe(' 25/100 ETA 6s - loss: 0.5123 - accuracy: 0.7500');
+    expect(barLine(event, params, 70)).toBe(' 25/100 ETA 6s - 80ms/step - loss: 0.5123 - accuracy: 0.7500');
+    expect(barLine(event, params, 50)).toBe(' 25/100 ETA 6s - loss: 0.5123 - accuracy: 0.7500');
     expect(barLine(event, params, 20)).toBe(' 25/100 loss: 0.5123');
     for (let width = 0; width < 130; width++) expect(barLine(event, params, width).length).toBeLessThanOrEqual(width);
   });

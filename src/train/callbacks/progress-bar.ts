@@ -54,7 +54,12 @@ export function barLine(event: ProgressEvent, params: TrainParams, width: number
     const text = `${counter} ${'━'.repeat(filled)}${'─'.repeat(barWidth - filled)} ${tail([time, speed, values])}`;
     if (text.length <= width) return text;
   }
-  for (const text of [`${counter} ${tail([time, values])}`, `${counter} ${values}`]) if (text.length <= width) return text;
+  for (const text of [
+    `${counter} ${tail([time, formatStep(perStep), values])}`,
+    `${counter} ${tail([time, values])}`,
+    `${counter} ${values}`,
+  ])
+    if (text.length <= width) return text;
   return `${counter} ${values}`.slice(0, Math.max(0, width));
 }
 
