@@ -1,0 +1,119 @@
+/** @file `npm run bench -- QUESTION`: the figures behind every claim of speed and memory. Each question is a file of its own. */
+import { writeFile } from 'node:fs/promises';
+import { Command, InvalidArgumentError } from 'commander';
+import { describeMachine, machineLine } from './machine.js';
+import { type Result, resultTable } from './measure.js';
+import type { WorkloadName } from './models.js';
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+function count(text: string): number {
+  const n = /^\d+$/.test(text) ? Number(text) : 0;
+  if (!(n >= 1)) throw new InvalidArgumentError('Expected a whole number ≥ 1.');
+  return n;
+}
+
+/** Prints results for people, and writes the list for programs. */
+async function report(results: readonly Result[], json: string | undefined): Promise<void> {
+  process.stdout.write(`${machineLine(describeMachine())}\n\n${results.map(resultTable).join('\n')}`);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
+}
+
+interface Common {
+  readonly rounds: number;
+  readonly json?: string;
+}
+
+const program = new Command('bench').description('Tenon beside its peers: times, memory, accuracy').showHelpAfterError();
+const question = (name: string, what: string, rounds: number): Command =>
+  program
+    .command(name)
+    .description(what)
+    .option('--rounds <n>', 'alternating rounds', count, rounds)
+    .option('--json <file>', 'writes [{ name, rounds, contenders, ratio }]');
+
+const steps: readonly [WorkloadName, string][] = [
+  ['cnn', "a training step of the tutorial's CNN (Adam; batch 32)"],
+  ['gpt', 'a training step of the character GPT (4 layers, 4 heads, width 128, context 64; AdamW; batch 12)'],
+  ['mlp', 'a training step of the MLP 784-512-512-10 (Adam; batch 128)'],
+];
+for (const [name, what] of steps)
+  question(name, what, 10)
+    .option('--batch <n>', 'examples a step', count)
+    .option('--peers', 'also times the peers that are installed', false)
+    .action(async (options: Common & { batch?: number; peers: boolean }) => {
+      const { benchStep } = await import('./train-step.js');
+      await report([await benchStep(name, { ...options, say })], options.json);
+    });
+
+question('fit', 'an epoch of model.fit over its bare steps', 5)
+  .option('--batch <n>', 'examples a step', count, 32)
+  .option('--samples <n>', 'pictures', count, 50_000)
+  .action(async (options: Common & { batch: number; samples: number }) => {
+    const { benchFit } = await import('./fit.js');
+    await report([await benchFit({ ...options, say })], options.json);
+  });
+
+question('compile', 'from the call of fit to its first kernel, with an empty and a warm cache', 5).action(async (options: Common) => {
+  const { benchCompile } = await import('./compile.js');
+  await report(await benchCompile({ ...options, say }), options.json);
+});
+
+program
+  .command('memory')
+  .description('the peak of a CIFAR-10 run, of eager operations, and the growth over many steps')
+  .option('--data-dir <dir>', 'folder with CIFAR-10; without it that part is left out')
+  .option('--epochs <n>', 'of the CIFAR-10 run', count, 2)
+  .option('--operations <n>', 'eager operations', count, 1_000_000)
+  .option('--steps <n>', 'steps after the first 1,000', count, 10_000)
+  .option('--json <file>', 'writes the results')
+  .action(async (options: { dataDir?: string; epochs: number; operations: number; steps: number; json?: string }) => {
+    const { benchMemory } = await import('./memory.js');
+    await report(await benchMemory({ ...options, say }), options.json);
+  });
+
+program
+  .command('accuracy')
+  .description("the tutorial's program on CIFAR-10, several seeds of Tenon and of PyTorch; goes on where it was stopped")
+  .requiredOption('--data-dir <dir>', 'folder with CIFAR-10')
+  .requiredOption('--out <dir>', 'folder of the result files, one a seed')
+  .option('--seeds <n>', 'seeds 1 … n', count, 5)
+  .option('--epochs <n>', 'passes over the data', count, 10)
+  .option('--batch <n>', 'examples a step', count, 32)
+  .option('--limit <n>', 'only the first n pictures', count)
+  .option('--no-peers', 'without PyTorch')
+  .option('--json <file>', 'writes the results')
+  .action(
+    async (options: {
+      dataDir: string;
+      out: string;
+      seeds: number;
+      epochs: number;
+      batch: number;
+      limit?: number;
+      peers: boolean;
+      json?: string;
+    }) => {
+      const { benchAccuracy } = await import('./accuracy.js');
+      const { result, tables } = await benchAccuracy({ ...options, say });
+      await report([result], options.json);
+      process.stdout.write(`\n${tables}`);
+    },
+  );
+
+// Measurements in processes of their own; called by compile and memory.
+const child = program.command('child', { hidden: true });
+const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
+child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
+child
+  .command('eager')
+  .argument('<pattern>')
+  .argument('<operations>', '', count)
+  .action(async (pattern: string, operations: number) => answer(await (await import('./memory.js')).eagerChild(pattern, operations)));
+child
+  .command('growth')
+  .argument('<kind>')
+  .argument('<steps>', '', count)
+  .action(async (kind: string, steps: number) => answer(await (await import('./memory.js')).growthChild(kind, steps)));
+
+await program.parseAsync();
