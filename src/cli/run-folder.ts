@@ -2,7 +2,7 @@
  * @file A run's folder: run.json (what was asked for), checkpoints/, and at the end model.tenon and report.json.
  * A run goes on from its folder alone.
  */
-import { copyFile, mkdir, readdir, readFile, rmdir, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isRecord } from '../io/bytes.js';
 import { defaultEpochs } from './datasets.js';
@@ -31,7 +31,7 @@ export interface Run {
   readonly folder: string;
   readonly settings: RunSettings;
   readonly isResumed: boolean;
-  /** Removes the folder when it is new and nothing is in it but its settings. */
+  /** Removes what a new run made, unless there is a checkpoint to go on from. */
   discard(): Promise<void>;
 }
 
@@ -76,7 +76,8 @@ async function startRun(options: TrainOptions): Promise<Run> {
     settings,
     isResumed: false,
     async discard() {
-      const { rm } = await import('node:fs/promises');
+      // A run with a checkpoint can go on.
+      if ((await readdir(join(folder, 'checkpoints')).catch(() => [])).length > 0) return;
       for (const name of [RUN_FILE, own]) if (!isBuiltIn(name)) await rm(join(folder, name), { force: true });
       await rmdir(join(folder, 'checkpoints')).catch(() => undefined);
       // Only what this run made, and only while it is empty.
