@@ -46,16 +46,14 @@ export interface BatchSource {
 
 const specKey = (specs: readonly TensorSpec[]): string => specs.map((s) => `${s.dtype}[${s.shape.join()}]`).join(';');
 
-/** 0 … n − 1 in the order of epoch `epoch` under `seed`: the same on every machine. */
+/** 0 … n − 1 in the order of epoch `epoch` under `seed`: the same on every machine (Fisher and Yates, inside out). */
 export function epochOrder(n: number, seed: number, epoch: number): Int32Array {
   const order = new Int32Array(n);
-  for (let i = 0; i < n; i++) order[i] = i;
   const random = new CounterRandom(seed, streams.shuffle, epoch);
-  for (let i = n - 1; i > 0; i--) {
+  for (let i = 0; i < n; i++) {
     const j = random.below(i + 1);
-    const t = order[i];
     order[i] = order[j];
-    order[j] = t;
+    order[j] = i;
   }
   return order;
 }
