@@ -94,7 +94,7 @@ export async function benchAccuracy(o: AccuracyOptions): Promise<{ result: Resul
       p.runs.push(run);
     }
   const mean = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0) / xs.length;
-  const configuration = `${o.epochs} epochs, batch ${o.batch}, Adam 1e-3, Glorot uniform`;
+  const configuration = `${o.epochs} ${o.epochs === 1 ? 'epoch' : 'epochs'}, batch ${o.batch}, Adam 1e-3, Glorot uniform`;
   const contenders = programs.map(
     (p): Measured =>
       summarize(

@@ -55,6 +55,8 @@ export async function compileChild(): Promise<Record<string, number>> {
   const { x, y } = randomPictures(640);
   const model = tutorialCnn({ softmax: true });
   model.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy', metrics: ['accuracy'] });
+  const start = performance.now();
+  // The device is made by whoever needs it first: here, inside of what is timed, as in a program that calls fit.
   const device = getDevice();
   const launches: { at: number; kernels: number }[] = [];
   const run = device.run.bind(device);
@@ -68,7 +70,6 @@ export async function compileChild(): Promise<Record<string, number>> {
       launches.push({ at: performance.now(), kernels: executable.program.calls.length });
       runSync(executable, externals);
     };
-  const start = performance.now();
   const history = await model.fit(x, y, { batchSize: 32, epochs: 1, stepsPerEpoch: 2, verbose: 0, seed: 1 });
   const end = performance.now();
   // The training step is the Program with the most kernels; what runs before it prepares weights and counters.

@@ -1,5 +1,6 @@
 /** @file `npm run bench -- QUESTION`: the figures behind every claim of speed and memory. Each question is a file of its own. */
-import { writeFile } from 'node:fs/promises';
+import { access, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { describeMachine, machineLine } from './machine.js';
 import { type Result, resultTable } from './measure.js';
@@ -21,6 +22,7 @@ async function report(results: readonly Result[], json: string | undefined): Pro
 
 interface Common {
   readonly rounds: number;
+  readonly peers: boolean;
   readonly json?: string;
 }
 
@@ -30,7 +32,10 @@ const question = (name: string, what: string, rounds: number): Command =>
     .command(name)
     .description(what)
     .option('--rounds <n>', 'alternating rounds', count, rounds)
+    .option('--peers', 'also times the peers that are installed', false)
     .option('--json <file>', 'writes [{ name, rounds, contenders, ratio }]');
+
+const noPeer = 'no peer answers this question: it is about Tenon alone';
 
 const steps: readonly [WorkloadName, string][] = [
   ['cnn', "a training step of the tutorial's CNN (Adam; batch 32)"],
@@ -40,8 +45,7 @@ const steps: readonly [WorkloadName, string][] = [
 for (const [name, what] of steps)
   question(name, what, 10)
     .option('--batch <n>', 'examples a step', count)
-    .option('--peers', 'also times the peers that are installed', false)
-    .action(async (options: Common & { batch?: number; peers: boolean }) => {
+    .action(async (options: Common & { batch?: number }) => {
       const { benchStep } = await import('./train-step.js');
       await report([await benchStep(name, { ...options, say })], options.json);
     });
@@ -50,11 +54,13 @@ question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
   .option('--samples <n>', 'pictures', count, 50_000)
   .action(async (options: Common & { batch: number; samples: number }) => {
+    if (options.peers) say(noPeer);
     const { benchFit } = await import('./fit.js');
     await report([await benchFit({ ...options, say })], options.json);
   });
 
 question('compile', 'from the call of fit to its first kernel, with an empty and a warm cache', 5).action(async (options: Common) => {
+  if (options.peers) say(noPeer);
   const { benchCompile } = await import('./compile.js');
   await report(await benchCompile({ ...options, say }), options.json);
 });
@@ -116,4 +122,18 @@ child
   .argument('<steps>', '', count)
   .action(async (kind: string, steps: number) => answer(await (await import('./memory.js')).growthChild(kind, steps)));
 
-await program.parseAsync();
+// Nobody wants to learn after an hour that the results can't be written.
+program.hook('preAction', async (_, command) => {
+  const { json } = command.opts<{ json?: string }>();
+  if (json === undefined) return;
+  await access(dirname(json)).catch(() => {
+    throw new Error(`--json: there is no folder ${dirname(json)}. Expected one that exists, received ${json}.`);
+  });
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

@@ -46,10 +46,6 @@ export interface RaceOptions {
   readonly roundMs?: number;
   /** Peers that go on after the screening. */
   readonly finalists?: number;
-  /** Arithmetic of one step, for rates. */
-  readonly flops?: number;
-  /** GFLOP/s of the machine's best product. */
-  readonly productRate?: number;
   readonly progress?: (line: string) => void;
 }
 
@@ -79,7 +75,7 @@ async function turn(contender: Contender, steps: number): Promise<number> {
 
 /** Lets the contenders take turns. Resolves to the measured contenders (best first, ours before peers) and the ratio. */
 export async function race(name: string, contenders: readonly Contender[], options: RaceOptions): Promise<Result> {
-  const { rounds, roundMs = 500, finalists = 3, flops, productRate, progress = () => undefined } = options;
+  const { rounds, roundMs = 500, finalists = 4, progress = () => undefined } = options;
   const stepsFor = (ms: number): number => Math.max(2, Math.min(1000, Math.ceil(roundMs / ms)));
   const pace = new Map<Contender, number>();
   for (const c of contenders) {
@@ -93,9 +89,9 @@ export async function race(name: string, contenders: readonly Contender[], optio
     for (const c of rotated(list, number)) times.get(c)?.push(await turn(c, steps(c)));
   };
   const peers = contenders.filter((c) => c.isPeer);
-  const screening = peers.length > finalists ? 2 : 0;
+  const screening = peers.length > finalists ? 3 : 0;
   for (let i = 0; i < screening; i++) await round(peers, i, (c) => Math.max(2, Math.ceil(stepsFor(paceOf(c)) / 2)));
-  const best = (c: Contender): number => (screening ? Math.min(...(times.get(c) ?? [])) : paceOf(c));
+  const best = (c: Contender): number => (screening ? median(times.get(c) ?? []) : paceOf(c));
   const kept = new Set([...peers].sort((a, b) => best(a) - best(b)).slice(0, finalists));
   const out: Measured[] = [];
   for (const c of peers)
@@ -113,22 +109,28 @@ export async function race(name: string, contenders: readonly Contender[], optio
   }
   const measured = final.map((c) => ({ peer: c.isPeer, row: summarize(c, times.get(c) ?? [], 'ms') }));
   for (const c of final) await c.close?.();
-  const rate = (m: Measured): Measured => {
-    if (flops === undefined) return m;
-    const gflops = flops / m.median / 1e6;
-    return { ...m, gflops, ...(productRate === undefined ? {} : { share: gflops / productRate }) };
-  };
   const sortedBy = (list: readonly Measured[]): Measured[] => [...list].sort((a, b) => a.median - b.median);
   const ours = sortedBy(measured.filter((m) => !m.peer).map((m) => m.row));
   const theirs = sortedBy(measured.filter((m) => m.peer).map((m) => m.row));
+  // The best configuration counts, also one that was left out because of a bad moment.
+  const peerTimes = [...theirs, ...out].map((m) => m.median);
   return {
     name,
     rounds,
-    contenders: [...ours, ...theirs, ...sortedBy(out)].map(rate),
-    ratio: ours.length > 0 && theirs.length > 0 ? ours[0].median / theirs[0].median : null,
-    notes: { stepsPerRound: steps, ...(flops ? { gflopPerStep: flops / 1e9 } : {}), ...(productRate ? { productRate } : {}) },
+    contenders: [...ours, ...theirs, ...sortedBy(out)],
+    ratio: ours.length > 0 && peerTimes.length > 0 ? ours[0].median / Math.min(...peerTimes) : null,
+    notes: { stepsPerRound: steps },
   };
 }
+
+/** With GFLOP/s, and the share of `productRate` (GFLOP/s), of steps of `flops`. */
+export const withRates = (result: Result, flops: number, productRate: number): Result => ({
+  ...result,
+  contenders: result.contenders.map((c) => {
+    const gflops = flops / c.median / 1e6;
+    return { ...c, gflops, share: gflops / productRate };
+  }),
+});
 
 const number = (x: number | undefined, digits: number): string => (x === undefined ? '' : x.toFixed(digits));
 /** Three or four significant digits whatever the unit. */
@@ -157,5 +159,5 @@ export function resultTable(result: Result): string {
     .filter(([, v]) => v !== null)
     .map(([k, v]) => `${k} ${typeof v === 'number' ? Number(v.toPrecision(5)) : v}`);
   const ratio = result.ratio === null ? 'no peer' : `ratio ${result.ratio.toFixed(3)}`;
-  return `### ${result.name}\n${markdownTable(header, rows)}\n\n${[ratio, `${result.rounds} rounds`, ...notes].join(' · ')}\n`;
+  return `### ${result.name}\n${markdownTable(header, rows)}\n\n${[ratio, result.rounds === 1 ? '1 round' : `${result.rounds} rounds`, ...notes].join(' · ')}\n`;
 }
