@@ -25,6 +25,12 @@ export class Buffers {
   readonly params: BufferParam[] = [];
   readonly nodes: Node[] = [];
   readonly #names = new Map<Node, string>();
+  #serial = 0;
+
+  /** A name that is new in this kernel. Numbered by kernel, so that equal kernels have equal text and are compiled once. */
+  fresh(prefix: string): string {
+    return `${prefix}${this.#serial++}`;
+  }
 
   name(node: Node, access: BufferParam['access']): string {
     let name = this.#names.get(node);
@@ -55,7 +61,6 @@ export class Emitter {
   readonly #members: ReadonlySet<Node>;
   readonly #given: ReadonlyMap<Node, Expr>;
   readonly #scopes: Scope[];
-  static #serial = 0;
 
   /**
    * @param members nodes to compute here; others are loaded.
@@ -114,7 +119,7 @@ export class Emitter {
   /** Names a value unless it is one already, so that shared expressions are computed once. */
   bind(value: Expr): Expr {
     if (value.kind === 'const' || value.kind === 'var') return value;
-    const name = `t${Emitter.#serial++}`;
+    const name = this.#buffers.fresh('t');
     this.write({ kind: 'let', name, value });
     return variable(name, value.type);
   }
@@ -157,7 +162,7 @@ export class Emitter {
     if (conditions.some((c) => c === false)) return otherwise;
     const tests = conditions.filter((c): c is Expr => typeof c !== 'boolean');
     if (tests.length === 0) return value();
-    const name = `m${Emitter.#serial++}`;
+    const name = this.#buffers.fresh('m');
     this.write({ kind: 'mut', name, value: otherwise });
     const then = this.scoped(() => this.write({ kind: 'assign', name, value: value() }));
     this.write({ kind: 'if', cond: tests.reduce((a, b) => op('and', 'bool', a, b)), then });
