@@ -219,7 +219,7 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
     const structure = (s: SavedPlaces): Structure<SymbolicTensor> =>
       Array.isArray(s) ? s.map(at) : isPlace(s) ? at(s) : Object.fromEntries(Object.entries(s).map(([k, p]) => [k, at(p as SavedPlace)]));
     const made = new Functional<Outputs>({ name: c.name, inputs: structure(c.inputs), outputs: structure(c.outputs) });
-    if (!c.trainable) made.trainable = false;
+    if (c.trainable === false) made.trainable = false;
     return made;
   }
 }

@@ -118,10 +118,12 @@ export class Sequential extends Model<Tensor, SequentialOptions> {
       input: { name: string; shape: PartialShape; dtype: Tensor['dtype'] } | null;
       layers: unknown[];
     };
+    if (!Array.isArray(c.layers))
+      throw new ConfigError(`Sequential "${c.name}": its config has no layers. Expected { name, layers: [{ className, config }, …] }.`);
     const made = new Sequential({ name: c.name });
     if (c.input) made.add(input({ batchShape: c.input.shape, dtype: c.input.dtype, name: c.input.name }));
     for (const l of c.layers) made.add(deserialize(l, `Sequential "${c.name}"`) as Layer);
-    if (!c.trainable) made.trainable = false;
+    if (c.trainable === false) made.trainable = false;
     return made;
   }
 }

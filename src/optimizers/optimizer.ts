@@ -121,7 +121,8 @@ export abstract class Optimizer {
     if (this.#schedule) return this.#schedule;
     if (this.#rateVariable.version !== this.#rateVersion) {
       // Somebody else has written it, such as a checkpoint.
-      this.#rate = this.#rateVariable.dataSync()[0];
+      const rate = this.#rateVariable.dataSync()[0];
+      if (Math.fround(this.#rate) !== rate) this.#rate = shortest(rate);
       this.#rateVersion = this.#rateVariable.version;
     }
     return this.#rate;
@@ -393,5 +394,14 @@ const scaleTo = (limit: number, squaredNorm: Tensor): Tensor => tensor(limit).di
 function required<T>(x: T | null | undefined): T {
   if (x === null || x === undefined)
     throw new ConfigError('optimizer: a weight is not known. Expected one that it was built for. Call build first.');
+  return x;
+}
+
+/** The number with the fewest digits that is `x` in f32: 0.001 for what a Variable made of it. */
+function shortest(x: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(x.toPrecision(digits));
+    if (Math.fround(short) === x) return short;
+  }
   return x;
 }
