@@ -10,7 +10,7 @@ import { ConfigError, TenonError } from '../base/errors.js';
 
 /**
  * Replaces or makes the file `path` with `content` (pieces are written one after another). When it fails, the old file is
- * as it was and the temporary is gone. What processes that were killed left beside `path` is removed.
+ * as it was and the temporary is gone. What processes that were killed left in the folder is removed.
  * @throws ConfigError when the folder is missing or may not be written to, or `path` is a folder; TenonError when the disk is full
  * or fails. `cause` is the system's error.
  */
@@ -19,8 +19,7 @@ export async function writeFileAtomically(path: string, content: Uint8Array | re
   // Through a link, so that the link stays one.
   const target = await realpath(path).catch(() => path);
   const folder = dirname(target);
-  const prefix = `.${basename(target)}.${hostname()}-`;
-  const temporary = join(folder, `${prefix}${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
+  const temporary = join(folder, `.${basename(target)}${owner()}${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
   try {
     const mode = await stat(target).then(
       (s) => s.mode & 0o777,
@@ -37,7 +36,7 @@ export async function writeFileAtomically(path: string, content: Uint8Array | re
     throw explain(path, error);
   }
   await syncFolder(folder);
-  await removeLeftovers(folder, prefix);
+  await removeLeftovers(folder);
 }
 
 async function withFile(path: string, flags: string, body: (file: FileHandle) => Promise<void>): Promise<void> {
@@ -54,12 +53,16 @@ async function syncFolder(folder: string): Promise<void> {
   await withFile(folder, 'r', (file) => file.sync()).catch(() => undefined);
 }
 
-/** Removes temporaries of this file whose process on this machine is gone. */
-async function removeLeftovers(folder: string, prefix: string): Promise<void> {
+/** Between the file's name and the process's id in the name of a temporary. */
+const owner = (): string => `.${hostname()}-`;
+
+/** Removes temporaries whose process on this machine is gone: of any file, since a killed run may never write that one again. */
+async function removeLeftovers(folder: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   for (const name of names) {
-    const pid = name.startsWith(prefix) ? /^(\d+)-[0-9a-f]{8}\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
-    if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true }).catch(() => undefined);
+    const found = name.startsWith('.') ? /-(\d+)-[0-9a-f]{8}\.tmp$/.exec(name) : null;
+    if (!found || !name.slice(0, found.index + 1).endsWith(owner())) continue;
+    if (!isRunning(Number(found[1]))) await rm(join(folder, name), { force: true }).catch(() => undefined);
   }
 }
 
