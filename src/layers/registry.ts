@@ -2,7 +2,7 @@
  * @file The one registry of classes and functions that configs name: layers, models, initializers, regularizers,
  * constraints and the user's own. Everything serialisable goes through `serializeValue` and back.
  */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, TenonError } from '../base/errors.js';
 import { isTensor } from '../tensor/index.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
@@ -85,8 +85,17 @@ export function deserialize(serialized: unknown, who = 'deserialize'): Configura
     throw new ConfigError(
       `${who}: the class "${serialized.className}" is not known. Expected one of Tenon's or a registered one. Call registerClass('${serialized.className}', …) before loading.`,
     );
-  if (cls.fromConfig) return cls.fromConfig(serialized.config as never);
-  return new (cls as unknown as new (config: Config) => Configurable)(serialized.config);
+  try {
+    if (cls.fromConfig) return cls.fromConfig(serialized.config as never);
+    return new (cls as unknown as new (config: Config) => Configurable)(serialized.config);
+  } catch (error) {
+    // A value of a wrong kind, somewhere inside: classes check ranges, not what a damaged file may hold.
+    if (error instanceof TenonError || !(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new ConfigError(
+      `${who}: the config of ${serialized.className} is malformed (${error.message}). Expected what getConfig gave. Make it again with the version that loads it.`,
+      { cause: error },
+    );
+  }
 }
 
 /** Any option as JSON. Throws ConfigError for what has no name, such as an anonymous function. */

@@ -2,7 +2,7 @@
  * @file SymbolicTensor: what the functional API passes around: a shape, a dtype and the layer call it comes from.
  * Models walk these calls; nothing is computed here.
  */
-import type { DType } from '../base/dtype.js';
+import { type DType, dtypes } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import type { CallOptions, Layer } from './layer.js';
@@ -78,8 +78,10 @@ export function input(options: InputOptions): SymbolicTensor {
       `input: expected either shape or batchShape, received ${shape ? 'both' : 'neither'}. Give the shape of one sample, such as { shape: [28, 28, 1] }.`,
     );
   const full = batchShape ?? [batchSize ?? null, ...(shape ?? [])];
-  if (full.some((d) => d !== null && (!Number.isInteger(d) || d < 0)))
+  if (!Array.isArray(full) || full.some((d) => d !== null && (!Number.isInteger(d) || d < 0)))
     throw new ConfigError(`input: shape ${showShape(full)}. Expected whole numbers, or null for an unknown extent.`);
+  if (!Object.hasOwn(dtypes, dtype))
+    throw new ConfigError(`input: dtype ${JSON.stringify(dtype)}. Expected one of ${Object.keys(dtypes).join(', ')}.`);
   const name = options.name ?? (inputs === 0 ? 'input_layer' : `input_layer_${inputs}`);
   if (options.name === undefined) inputs++;
   return new SymbolicTensor(full, dtype, name);

@@ -1,5 +1,5 @@
 /** @file Loading what save, saveWeights and fit's checkpoints wrote. Own classes are registered or given. */
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, TenonError } from '../base/errors.js';
 import { readSafetensors, type TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts } from '../io/tenon-file.js';
 import type { PartialShape } from '../layers/layer.js';
@@ -42,10 +42,16 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
   const model = deserialize(json.model, where);
   if (!(model instanceof Model))
     throw new FormatError(`${where}: its config is of a ${model.constructor.name}, no model. Expected what model.save wrote.`);
+  orFormatError(where, () => finish(model, parts, where, options));
+  return model as unknown as Model<Y>;
+}
+
+/** Builds and compiles the model, and gives it the file's tensors. */
+function finish(model: Model, { json, tensors }: TenonParts, where: string, options: LoadOptions): void {
   const shape = json.buildShape as PartialShape | readonly PartialShape[] | null | undefined;
   if (!model.built && shape)
     model.ensureBuilt((Array.isArray(shape[0]) ? shape : [shape]) as readonly PartialShape[], Array.isArray(shape[0]));
-  restore(tensors.weights, model.weights, `${where}: weights`);
+  if (tensors.weights) restore(tensors.weights, model.weights, `${where}: weights`);
   if ((options.compile ?? true) && json.compile) {
     model.compile(json.compile as CompileOptions);
     if (tensors.optimizer && model.compiled) {
@@ -53,7 +59,18 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
       restore(tensors.optimizer, model.compiled.optimizer.variables, `${where}: optimizer`);
     }
   }
-  return model as unknown as Model<Y>;
+}
+
+/** What isn't an error of Tenon's comes from a value that no version wrote: the file is to blame. */
+function orFormatError(where: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof TenonError || !(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new FormatError(`${where}: its config is malformed (${error.message}). Expected what model.save wrote. Restore a copy.`, {
+      cause: error,
+    });
+  }
 }
 
 /** Overwrites a model's weights from a safetensors or .tenon file. Throws FormatError that lists what doesn't fit. */

@@ -120,6 +120,8 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
 
   /** Says how to train: optimizer, loss, metrics. Throws ConfigError for unknown names. */
   compile(options: CompileOptions): this {
+    if (this.#compiled?.isTraining)
+      throw new ConfigError(`compile ${this.label}: the model is being trained. Expected no fit under way. Await it first.`);
     this.#compiled = new Compiled(options, `compile ${this.label}`);
     return this;
   }

@@ -1,9 +1,10 @@
 /** @file The folder of checkpoints: files written atomically, `latest.json` that names the newest, old ones removed. */
-import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ConfigError, FormatError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { decodeUtf8, encodeUtf8, isRecord } from '../io/bytes.js';
+import { makeFolders } from '../io/make-folder-node.js';
 import { readFileBytes } from '../io/read-file-node.js';
 
 const POINTER = 'latest.json';
@@ -14,7 +15,7 @@ export const pathIn = (folder: string, name: string): string => join(folder, nam
 /** Makes the folder and everything above it. Throws ConfigError. */
 export async function makeFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolders(folder);
   } catch (error) {
     throw new ConfigError(
       `checkpoint: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Expected a folder that can be written to. Choose another place.`,
@@ -84,7 +85,7 @@ export async function removeFiles(paths: readonly string[]): Promise<void> {
 /** Appends text to a file, or begins it anew; makes its folder. Throws ConfigError. */
 export async function writeText(path: string, text: string, append: boolean): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
     await (append ? appendFile(path, text) : writeFile(path, text));
   } catch (error) {
     throw new ConfigError(

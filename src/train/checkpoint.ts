@@ -4,6 +4,7 @@
  * the last ones and a pointer to the newest.
  */
 import { ConfigError, FormatError } from '../base/errors.js';
+import { isRecord } from '../io/bytes.js';
 import type { TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import type { Layer } from '../layers/layer.js';
@@ -16,7 +17,7 @@ import { globalRandomState, type RandomSnapshot, RandomState } from '../tensor/i
 import type { CallbackList, CheckpointEvent } from './callbacks/callback.js';
 import type { Compiled } from './compiled.js';
 import type { Programs } from './step.js';
-import { restore, snapshot } from './tensors.js';
+import { requireFit, restore, snapshot } from './tensors.js';
 
 export interface CheckpointOptions {
   /** Made when it doesn't exist. */
@@ -46,6 +47,27 @@ interface TrainingState {
   readonly layerRandom: Readonly<Record<string, RandomSnapshot>>;
   readonly history: { epoch: number[]; history: Record<string, number[]>; seconds: number[] };
   readonly callbacks: Readonly<Record<string, unknown>>;
+}
+const isCount = (x: unknown): boolean => Number.isInteger(x) && (x as number) >= 0;
+const isRandom = (x: unknown): boolean =>
+  isRecord(x) && Array.isArray(x.seed) && x.seed.length === 2 && x.seed.every(isCount) && isCount(x.step) && isCount(x.calls);
+const isNumbers = (x: unknown): boolean => Array.isArray(x) && x.every((v) => typeof v === 'number');
+function isTrainingState(x: unknown): x is TrainingState {
+  if (!isRecord(x)) return false;
+  const { position, history, layerRandom } = x;
+  return (
+    isRecord(position) &&
+    [position.epoch, position.batch, position.step, x.shuffleSeed].every(isCount) &&
+    isRandom(x.random) &&
+    isRecord(layerRandom) &&
+    Object.values(layerRandom).every(isRandom) &&
+    isRecord(history) &&
+    isNumbers(history.epoch) &&
+    isNumbers(history.seconds) &&
+    isRecord(history.history) &&
+    Object.values(history.history).every(isNumbers) &&
+    isRecord(x.callbacks)
+  );
 }
 interface Parts {
   readonly model: Model;
@@ -196,19 +218,23 @@ export class Checkpoints {
     if (!found) return null;
     const { path, bytes } = found;
     const { json, tensors } = readTenon(bytes, path);
-    const training = json.training as TrainingState | undefined;
-    if (!training?.position || !tensors.weights || !tensors.optimizer || !tensors.statistics)
+    const { training } = json;
+    if (!isTrainingState(training) || !tensors.weights || !tensors.optimizer || !tensors.statistics)
       throw new FormatError(`${path}: it holds no training state. Expected a checkpoint of fit. Is it a saved model?`);
     return {
       shuffleSeed: training.shuffleSeed,
       restore: async () => {
         const { model, compiled, programs, callbacks } = this.#attached();
-        restore(tensors.weights, model.weights, `${path}: weights`);
-        restore(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
+        // All fit, or nothing is touched.
+        requireFit(tensors.weights, model.weights, `${path}: weights`);
+        requireFit(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
         for (const name of tensors.statistics.keys()) {
           const mean = /^means\/(.*)\/sum$/.exec(name);
           if (mean) compiled.means.entry(mean[1]);
         }
+        requireFit(tensors.statistics, programs.statistics, `${path}: statistics`);
+        restore(tensors.weights, model.weights, `${path}: weights`);
+        restore(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
         restore(tensors.statistics, programs.statistics, `${path}: statistics`);
         globalRandomState().restore(training.random);
         for (const [at, state] of randomStates(model)) if (training.layerRandom[at]) state.restore(training.layerRandom[at]);

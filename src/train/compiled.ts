@@ -56,6 +56,7 @@ export class Compiled {
   batchesDone = 0;
   /** Whether a fit is running. */
   isTraining = false;
+  #aside: Compiled | null = null;
   #builtFor: readonly Variable[] | null = null;
 
   /** Throws ConfigError for unknown names. */
@@ -68,9 +69,15 @@ export class Compiled {
       if (typeof id === 'string') getLoss(id);
   }
 
+  /** Means and metrics beside those of a training under way. */
+  get aside(): Compiled {
+    return (this.#aside ??= new Compiled(this.options, 'compile'));
+  }
+
   /** The model's structure changed: what was made for the old one is of no use. */
   forget(): void {
     this.programs.clear();
+    this.#aside = null;
     this.#resolved.clear();
     this.#metrics.clear();
   }

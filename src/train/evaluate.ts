@@ -95,7 +95,9 @@ export async function evaluateModel(
   const who = `evaluate ${model.label}`;
   const source = await sourceOf(model, who, x, y, options);
   model.prepare(source.shapes.inputs, who);
-  const programs = new Programs(model, compiled, compiled.resolve(model, source, who));
+  // Beside a fit, whose steps write the same statistics.
+  const own = compiled.isTraining ? compiled.aside : compiled;
+  const programs = new Programs(model, own, own.resolve(model, source, who));
   // Inside fit's callbacks the statistics of the epoch must survive.
   const before = new Map(programs.statistics.map((v) => [v, v.read()]));
   const params = { epochs: 1, initialEpoch: 0, batchSize: options.batchSize ?? 32, steps: source.batches, samples: source.samples };

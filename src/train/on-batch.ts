@@ -1,5 +1,5 @@
 /** @file trainOnBatch and testOnBatch: one step on given arrays. Programs are kept by shape, as in fit. */
-import { ShapeError } from '../base/errors.js';
+import { ConfigError, ShapeError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, type Data, type DataLike, specOf, toColumns } from './batch.js';
 import type { Compiled } from './compiled.js';
@@ -11,7 +11,7 @@ import { Programs } from './step.js';
 /** Runs one step. Resolves to its logs; rejects with NonFiniteLossError when a training step's loss isn't finite. */
 export async function stepOnBatch(
   model: Model,
-  compiled: Compiled,
+  given: Compiled,
   kind: 'train' | 'test',
   x: Data,
   y: Data | undefined,
@@ -31,6 +31,9 @@ export async function stepOnBatch(
     open: () => () => null,
   };
   model.prepare(source.shapes.inputs, who);
+  if (kind === 'train' && given.isTraining)
+    throw new ConfigError(`${who}: the model is being trained by fit. Expected one at a time. Await fit first.`);
+  const compiled = given.isTraining ? given.aside : given;
   const programs = new Programs(model, compiled, compiled.resolve(model, source, who));
   programs.reset();
   if (kind === 'test') await (await programs.test(feed.form)).run(feed.inputs);

@@ -43,13 +43,18 @@ export function misfits(tensors: TensorMap, variables: readonly Variable[]): str
   return lines;
 }
 
-/** Overwrites the Variables, or none of them: throws FormatError that lists what doesn't fit. */
-export function restore(tensors: TensorMap, variables: readonly Variable[], who: string): void {
+/** Throws FormatError that lists what doesn't fit. */
+export function requireFit(tensors: TensorMap, variables: readonly Variable[], who: string): void {
   const lines = misfits(tensors, variables);
   if (lines.length > 0)
     throw new FormatError(
       `${who}: ${lines.length} of its tensors do not fit. Expected those of this model. ${lines.slice(0, 12).join('; ')}${lines.length > 12 ? '; …' : ''}.`,
     );
+}
+
+/** Overwrites the Variables, or none of them: throws FormatError that lists what doesn't fit. */
+export function restore(tensors: TensorMap, variables: readonly Variable[], who: string): void {
+  requireFit(tensors, variables, who);
   const names = namesOf(variables);
   variables.forEach((v, i) => {
     const t = tensors.get(names[i]);

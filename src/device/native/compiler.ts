@@ -48,6 +48,10 @@ function probe({ fs, path, childProcess }: NodeModules): Compiler | string {
 }
 
 function failure(compiler: Compiler, output: string): DeviceError {
+  if (/No space left|Disk quota exceeded|File size limit/i.test(output))
+    return new DeviceError(
+      'native: there is no room left for compiled kernels. Expected some space in the cache folder and in the temporary one. Free some, or set TENON_CACHE_DIR and TMPDIR to other folders.',
+    );
   const lines = output.split('\n').filter((l) => l.trim() !== '');
   return new DeviceError(
     `native: ${compiler.path} could not compile a kernel. Expected an object, received:\n${lines.slice(0, 8).join('\n')}\n` +
