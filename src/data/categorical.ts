@@ -1,23 +1,31 @@
-/** @file Class numbers as one-hot rows, on the host. */
-import { ConfigError } from '../base/errors.js';
-import { type ArrayColumn, type ColumnLike, toColumn } from './column.js';
+/** @file One-hot labels on plain arrays, before any tensor exists. */
+import { ConfigError, ShapeError } from '../base/errors.js';
+import { type ArrayColumn, type ColumnLike, rowSize, toColumn } from './column.js';
 
 /**
- * One-hot rows f32 [n, classes] of class numbers [n] or [n, 1]. `classes` is the largest number plus one when left out.
- * @throws ConfigError for a label that is no whole number in [0, classes)
+ * Integer labels [n] or [n, 1] → one-hot rows f32 [n, numClasses] (Keras's to_categorical).
+ * @param numClasses default: the largest label + 1
+ * @throws ShapeError for another shape, ConfigError for a label that is no integer in 0 … numClasses − 1
  */
-export function toCategorical(labels: ColumnLike, classes?: number): ArrayColumn {
-  const { data, shape } = toColumn(labels, 'toCategorical');
-  const n = shape[0];
-  if (data.length !== n)
-    throw new ConfigError(`toCategorical: labels have shape [${shape}]. Expected one number an example: [${n}] or [${n}, 1].`);
-  const width = classes ?? data.reduce<number>((most, label) => Math.max(most, label + 1), 0);
-  const rows = new Float32Array(n * width);
+export function toCategorical(labels: ColumnLike, numClasses?: number): ArrayColumn {
+  const column = toColumn(labels, 'toCategorical');
+  if (rowSize(column) !== 1)
+    throw new ShapeError(`toCategorical: expected labels of shape [n] or [n, 1], received [${column.shape.join(', ')}].`);
+  if (column.dtype === 'f16' || column.dtype === 'bf16')
+    throw new ConfigError(`toCategorical: expected integer labels, received ${column.dtype}.`);
+  if (numClasses !== undefined && (!Number.isInteger(numClasses) || numClasses < 1))
+    throw new ConfigError(`toCategorical: expected numClasses to be a positive integer, received ${numClasses}.`);
+  const n = column.shape[0];
+  let classes = numClasses ?? 1;
+  if (numClasses === undefined) for (const label of column.data) classes = Math.max(classes, label + 1);
   for (let i = 0; i < n; i++) {
-    const label = data[i];
-    if (!(Number.isInteger(label) && label >= 0 && label < width))
-      throw new ConfigError(`toCategorical: label ${label} in row ${i} is no class. Expected whole numbers in [0, ${width}).`);
-    rows[i * width + label] = 1;
+    const label = column.data[i];
+    if (!Number.isInteger(label) || label < 0 || label >= classes)
+      throw new ConfigError(
+        `toCategorical: label ${i} is ${label}. Expected an integer from 0 to ${classes - 1}. Number the classes from 0, or raise numClasses.`,
+      );
   }
-  return { data: rows, shape: [n, width], dtype: 'f32' };
+  const data = new Float32Array(n * classes);
+  for (let i = 0; i < n; i++) data[i * classes + column.data[i]] = 1;
+  return { data, shape: [n, classes], dtype: 'f32' };
 }

@@ -1,5 +1,5 @@
 /** @file A column: one typed array with a shape whose first axis counts the examples. What a Dataset holds and batches are made of. */
-import { allocate, type DType, dtypes, type TypedArray } from '../base/dtype.js';
+import { allocate, type DType, dtypes, isDType, type TypedArray } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 
@@ -19,7 +19,11 @@ export type ColumnLike = ArrayColumn | TypedArray | NestedNumbers;
 /** Elements of one example. */
 export const rowSize = (c: ArrayColumn): number => size(c.shape.slice(1));
 
-const isTypedArray = (x: object): x is TypedArray => ArrayBuffer.isView(x) && !(x instanceof DataView);
+export const isTypedArray = (x: object): x is TypedArray => ArrayBuffer.isView(x) && !(x instanceof DataView);
+
+/** Whether `x` is a column rather than a list or record of columns. */
+export const isColumn = (x: object): x is ArrayColumn =>
+  'data' in x && 'shape' in x && 'dtype' in x && typeof x.data === 'object' && x.data !== null && isTypedArray(x.data) && isDType(x.dtype);
 
 const dtypeOf = (data: TypedArray, who: string): DType => {
   if (data instanceof Float32Array) return 'f32';
@@ -64,8 +68,7 @@ export function toColumn(x: ColumnLike, who: string): ArrayColumn {
   if (typeof x !== 'object' || x === null) throw new ConfigError(`${who}: expected arrays, received ${typeof x}.`);
   if (isTypedArray(x)) return { data: x, shape: [x.length], dtype: dtypeOf(x, who) };
   if (Array.isArray(x)) return flatten(x, who);
-  if ('data' in x && 'shape' in x && 'dtype' in x) {
-    if (x.shape.length === 0) throw new ShapeError(`${who}: a column needs a first axis that counts the examples. Received a scalar.`);
+  if (isColumn(x)) {
     if (size(x.shape) !== x.data.length)
       throw new ShapeError(`${who}: shape [${x.shape}] needs ${size(x.shape)} elements. Received ${x.data.length}.`);
     if (!(x.data instanceof dtypes[x.dtype].array))

@@ -35,8 +35,8 @@ const triangle: Outline = (u, v) => Math.min(0.5 - v, 0.5 * v + 0.5 - 0.86602540
 
 function heart(u: number, v: number): number {
   // A square on its corner with a half disc on each of its two upper sides.
-  const p = (u + v - 0.12) * 0.7071067811865476;
-  const q = (v - u - 0.12) * 0.7071067811865476;
+  const p = (u + v - 0.12) * Math.SQRT1_2;
+  const q = (v - u - 0.12) * Math.SQRT1_2;
   const square = box(p, q, 0.5, 0.5);
   return Math.max(square, 0.5 - length(p, q + 0.5), 0.5 - length(p + 0.5, q));
 }

@@ -138,8 +138,8 @@ function paintOutline(canvas: Float64Array, outline: Outline, p: Placement, from
       const v = (dy * c - dx * s) / p.radiusV;
       const cover = outline((dx * c + dy * s) / p.radiusU, v) * scale + 0.5;
       if (cover <= 0) continue;
-      const a = cover < 1 ? cover : 1;
-      const t = 0.5 + 0.5 * (v < -1 ? -1 : v > 1 ? 1 : v);
+      const a = Math.min(cover, 1);
+      const t = 0.5 + 0.5 * Math.min(1, Math.max(-1, v));
       const at = (y * side + x) * 3;
       canvas[at] += (from[0] + (to[0] - from[0]) * t - canvas[at]) * a;
       canvas[at + 1] += (from[1] + (to[1] - from[1]) * t - canvas[at + 1]) * a;
@@ -194,23 +194,19 @@ function paintPicture(canvas: Float64Array, r: CounterRandom, label: number): vo
   }
 }
 
-/** Adds uniform noise to each channel of each pixel and rounds to bytes. */
-function develop(canvas: Float64Array, r: CounterRandom, out: Uint8Array, offset: number): void {
+/** Adds uniform noise to each channel of each pixel; storing rounds and clamps to bytes. */
+function develop(canvas: Float64Array, r: CounterRandom, out: Uint8ClampedArray, offset: number): void {
   const amplitude = r.uniform(4, 28);
   // One xorshift32 per picture, seeded from its counter; a word holds the ten bits of each of a pixel's three channels.
   let state = r.word() | 1;
   const unit = amplitude / 512;
-  const base = 0.5 - amplitude;
   for (let i = 0; i < pixels * 3; i += 3) {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    const red = canvas[i] + (state & 1023) * unit + base;
-    const green = canvas[i + 1] + ((state >>> 10) & 1023) * unit + base;
-    const blue = canvas[i + 2] + ((state >>> 20) & 1023) * unit + base;
-    out[offset + i] = red < 0 ? 0 : red > 255 ? 255 : red;
-    out[offset + i + 1] = green < 0 ? 0 : green > 255 ? 255 : green;
-    out[offset + i + 2] = blue < 0 ? 0 : blue > 255 ? 255 : blue;
+    out[offset + i] = canvas[i] + (state & 1023) * unit - amplitude;
+    out[offset + i + 1] = canvas[i + 1] + ((state >>> 10) & 1023) * unit - amplitude;
+    out[offset + i + 2] = canvas[i + 2] + ((state >>> 20) & 1023) * unit - amplitude;
   }
 }
 
@@ -234,12 +230,13 @@ function drawLabels(seed: number, n: number, split: number): Uint8Array {
 function makeSplit(seed: number, n: number, test: boolean): { x: ArrayColumn; y: ArrayColumn } {
   const labels = drawLabels(seed, n, test ? 1 : 0);
   const data = new Uint8Array(n * pixels * 3);
+  const bytes = new Uint8ClampedArray(data.buffer);
   const canvas = new Float64Array(pixels * 3);
   const r = new CounterRandom(seed, test ? streams.shapesTest : streams.shapesTrain);
   for (let i = 0; i < n; i++) {
     r.seek(i);
     paintPicture(canvas, r, labels[i]);
-    develop(canvas, r, data, i * pixels * 3);
+    develop(canvas, r, bytes, i * pixels * 3);
   }
   return { x: { data, shape: [n, side, side, 3], dtype: 'u8' }, y: { data: labels, shape: [n], dtype: 'u8' } };
 }
