@@ -5,6 +5,7 @@
 import { copyFile, mkdir, readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { isRecord } from '../io/bytes.js';
+import { makeFolders } from '../io/make-folder-node.js';
 import { defaultEpochs } from './datasets.js';
 import { UsageError } from './failure.js';
 import { isBuiltIn, requireFile } from './models.js';
@@ -110,8 +111,7 @@ async function namedFolder(folder: string): Promise<{ folder: string; made: stri
   if (await exists(join(folder, RUN_FILE)))
     throw new UsageError(`--out: ${folder} holds a run already. Go on with --resume ${folder}, or choose another folder.`);
   try {
-    const made = await mkdir(folder, { recursive: true });
-    return { folder, made: made ?? null };
+    return { folder, made: await makeFolders(folder) };
   } catch (error) {
     throw new UsageError(
       `--out: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Choose another one.`,

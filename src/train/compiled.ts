@@ -223,7 +223,9 @@ function perOutput<T>(option: Structure<T> | readonly T[], names: readonly strin
 }
 
 function metricsPerOutput(option: MetricsOption | undefined, names: readonly string[], who: string): (readonly MetricLike[])[] {
-  if (option === undefined) return names.map(() => []);
+  if (option === undefined || option === null) return names.map(() => []);
+  if (typeof option !== 'object')
+    throw new ConfigError(`${who}: metrics is ${JSON.stringify(option)}. Expected a list, or an object by output, such as ['accuracy'].`);
   const many = (x: MetricLike | readonly MetricLike[]): readonly MetricLike[] =>
     Array.isArray(x) ? (x as readonly MetricLike[]) : [x as MetricLike];
   if (Array.isArray(option)) {
