@@ -1,6 +1,6 @@
 /** @file `tenon train`: data, model, fit with validation and checkpoints, scores, files. */
 import { stat } from 'node:fs/promises';
-import { dirname, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { currentDevice, setDevice } from '../../device/registry.js';
 import type { Model } from '../../model/index.js';
 import { optimizers } from '../../optimizers/index.js';
@@ -56,7 +56,7 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
     signal,
   });
   say(`${describeDataset(dataset)} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
-  const model = await makeModel(run, dataset);
+  const model = await makeModel(run, run.isResumed ? undefined : options.model, dataset);
   const { threads, lanes } = device.target;
   const optimizer = model.optimizer;
   const rate = typeof optimizer.learningRate === 'number' ? `, learning rate ${optimizer.learningRate}` : '';
@@ -85,10 +85,11 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
   await finish({ run, options, model, dataset, history, clock });
 }
 
-async function makeModel(run: Run, dataset: LoadedDataset): Promise<Model> {
+/** `given`: the file that a new run begins with, so that errors name it and not the run's copy. */
+async function makeModel(run: Run, given: string | undefined, dataset: LoadedDataset): Promise<Model> {
   const { settings } = run;
   setRandomSeed(settings.seed);
-  const path = isBuiltIn(settings.model) ? settings.model : `${run.folder}/${settings.model}`;
+  const path = isBuiltIn(settings.model) ? settings.model : (given ?? join(run.folder, settings.model));
   const model = isBuiltIn(settings.model)
     ? buildModel(settings.model, dataset.pictureShape, dataset.classNames.length)
     : (await loadModelFile(path)).model;

@@ -1,0 +1,182 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { optimizerNames } from '../../src/cli/options.js';
+import { optimizers } from '../../src/index.js';
+import { ensureBuilt, tenon } from './built.js';
+
+let folder: string;
+const at = (...parts: string[]): string => join(folder, ...parts);
+beforeAll(async () => {
+  await ensureBuilt();
+  folder = mkdtempSync(join(tmpdir(), 'tenon-cli-errors-'));
+  const made = await tenon(['train', '--model', 'mlp', '--limit', '64', '--epochs', '1', '--out', 'run'], folder);
+  expect(made.stderr).toBe('');
+  const model = readFileSync(at('run', 'model.tenon'));
+  writeFileSync(at('truncated.tenon'), model.subarray(0, 5000));
+  const damaged = Buffer.from(model);
+  damaged[damaged.length >> 1] ^= 1;
+  writeFileSync(at('damaged.tenon'), damaged);
+  writeFileSync(
+    at('unknown.json'),
+    JSON.stringify({
+      className: 'Sequential',
+      config: { name: 'm', trainable: true, input: null, layers: [{ className: 'Wobble', config: {} }] },
+    }),
+  );
+  writeFileSync(at('broken.json'), '{');
+  writeFileSync(at('text.png'), 'no picture');
+  mkdirSync(at('empty'));
+  mkdirSync(at('not-a-run'));
+  writeFileSync(at('not-a-run', 'run.json'), '{}');
+  mkdirSync(at('half'));
+  writeFileSync(at('half', 'train-images-idx3-ubyte.gz'), 'x');
+}, 240_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the optimizers that --help lists are those of the library', () =>
+  expect([...optimizerNames].sort()).toEqual(Object.keys(optimizers).sort()));
+
+test.each([
+  [[]],
+  [['--help']],
+  [['train', '--help']],
+  [['evaluate', '--help']],
+  [['predict', '--help']],
+  [['summary', '--help']],
+  [['devices', '--help']],
+])('help: tenon %j', async (args) => {
+  const { code, stdout, stderr } = await tenon(args, folder);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  expect(stdout).toContain(`Usage: tenon ${args[0] && args[0] !== '--help' ? args[0] : '[options]'}`);
+});
+
+test('--version', async () => {
+  const { code, stdout } = await tenon(['--version'], folder);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+test('devices', async () => {
+  const { code, stdout } = await tenon(['devices'], folder, { TENON_NUM_THREADS: '1' });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^native +(usable +1 thread, \d+-bit vectors|not usable +\S+)/);
+  expect(stdout).toMatch(/\nreference +usable +1 thread, no vectors/);
+  const hidden = await tenon(['devices'], folder, { CC: '/nowhere/cc', PATH: '/nowhere' });
+  expect(hidden.code).toBe(0);
+  expect(hidden.stdout).toMatch(/^native +not usable +\S+/);
+  expect(hidden.stdout).toMatch(/reference .*used by default/);
+});
+
+// What the caller got wrong: one line on stderr, exit code 2, nothing left behind.
+describe('exit code 2', () => {
+  const cases: readonly [args: string[], message: RegExp, env?: Record<string, string>][] = [
+    [['trian'], /unknown command 'trian'/],
+    [['train', '--epoch', '3'], /unknown option '--epoch'.*--epochs/],
+    [['train', 'extra'], /too many arguments/],
+    [['train', '--epochs', '0'], /--epochs.*whole number/],
+    [['train', '--epochs', '1.5'], /--epochs.*whole number/],
+    [['train', '--batch-size', 'many'], /--batch-size.*whole number/],
+    [['train', '--learning-rate', '-1'], /--learning-rate.*number > 0/],
+    [['train', '--learning-rate', ''], /--learning-rate.*number > 0/],
+    [['train', '--seed', '-3'], /--seed.*whole number/],
+    [['train', '--limit', '0'], /--limit.*whole number/],
+    [['train', '--optimizer', 'adem'], /--optimizer.*adam/],
+    [['train', '--dataset', 'imagenet'], /--dataset.*shapes, cifar10, mnist, fashion-mnist/],
+    [['train', '--device', 'gpu'], /unknown device.*native, reference.*"gpu"/],
+    [['train'], /TENON_DEVICE.*"gpu"/, { TENON_DEVICE: 'gpu' }],
+    [['train'], /TENON_NUM_THREADS.*"none"/, { TENON_NUM_THREADS: 'none', TENON_DEVICE: 'native' }],
+    [['train', '--model', 'vgg'], /no file vgg.*cnn, mlp/],
+    [['train', '--model', 'empty'], /empty is a folder/],
+    [['train', '--model', 'broken.json', '--limit', '10'], /broken\.json is no JSON/],
+    [['train', '--model', 'unknown.json', '--limit', '10'], /"Wobble" is not known/],
+    [['train', '--dataset', 'mnist', '--data-dir', 'nowhere'], /--data-dir: there is no folder nowhere/],
+    [['train', '--dataset', 'mnist', '--data-dir', 'empty'], /mnist: MNIST is not there.*train-images-idx3-ubyte\.gz/],
+    [['train', '--dataset', 'cifar10', '--data-dir', 'empty'], /cifar10: CIFAR-10 is not there.*cifar-10-binary\.tar\.gz/],
+    [['train', '--limit', '10', '--batch-size', '11'], /batchSize 11 is larger than the data/],
+    [['train', '--out', 'truncated.tenon/run'], /--out: the folder truncated\.tenon\/run can't be made/],
+    [['train', '--out', 'run'], /run holds a run already.*--resume run/],
+    [['train', '--json', 'nowhere/x.json'], /--json: there is no folder nowhere/],
+    [['train', '--json', 'empty'], /--json: empty is a folder/],
+    [['train', '--resume', 'empty'], /empty holds no run/],
+    [['train', '--resume', 'not-a-run'], /run\.json is damaged/],
+    [['train', '--resume'], /no run in runs\//],
+    [['train', '--resume', 'run', '--seed', '9'], /--seed can't change.*Expected 0, received 9/],
+    [['train', '--resume', 'run', '--model', 'cnn'], /--model can't change.*mlp/],
+    [['train', '--resume', 'run', '--out', 'elsewhere'], /stays in its folder/],
+    [['evaluate'], /missing required argument 'model'/],
+    [['evaluate', 'nowhere.tenon'], /no file nowhere\.tenon/],
+    [['evaluate', 'empty'], /empty is a folder/],
+    [['predict', 'run/model.tenon'], /missing required argument 'image'/],
+    [['predict', 'run/model.tenon', 'nowhere.png'], /no file nowhere\.png/],
+    [['predict', 'run/model.tenon', 'text.png', '--top', '0'], /--top.*whole number/],
+    [['summary', 'nowhere.tenon'], /no file nowhere\.tenon/],
+  ];
+  test.each(cases)('tenon %j', async (args, message, env) => {
+    const before = readdirSync(folder);
+    const { code, stderr } = await tenon(args, folder, env);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^tenon: [^\n]+\n$/);
+    expect(code).toBe(2);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+
+  // Root may write everywhere.
+  test.skipIf(process.getuid?.() === 0)('an output folder that may not be written to', async () => {
+    mkdirSync(at('locked'));
+    chmodSync(at('locked'), 0o500);
+    const { code, stderr } = await tenon(['train', '--limit', '10', '--out', 'locked'], folder);
+    chmodSync(at('locked'), 0o700);
+    expect(stderr).toMatch(/^tenon: --out: [^\n]*locked[^\n]*\n$/);
+    expect(code).toBe(2);
+  });
+});
+
+// What is wrong with a file's content or the machine: one line, exit code 1.
+describe('exit code 1', () => {
+  const cases: readonly [args: string[], message: RegExp][] = [
+    [['summary', 'truncated.tenon'], /truncated\.tenon.*truncated/],
+    [['evaluate', 'damaged.tenon', '--limit', '10'], /damaged\.tenon/],
+    [['predict', 'run/model.tenon', 'text.png'], /text\.png: this is no picture/],
+    [['train', '--dataset', 'mnist', '--data-dir', 'half'], /half holds a part of the data set.*train-labels/],
+  ];
+  test.each(cases)('tenon %j', async (args, message) => {
+    const { code, stderr } = await tenon(args, folder);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^tenon: [^\n]+\n$/);
+    expect(code).toBe(1);
+    expect(existsSync(at('runs'))).toBe(false);
+  });
+
+  test('a loss that is not finite: at which step, and what to do', async () => {
+    const { code, stderr } = await tenon(
+      ['train', '--model', 'mlp', '--limit', '64', '--epochs', '4', '--optimizer', 'sgd', '--learning-rate', '1e30', '--out', 'nan'],
+      folder,
+    );
+    expect(stderr).toMatch(/^tenon: [^\n]*the loss is (NaN|Infinity) at step \d+ [^\n]*Lower the learning rate[^\n]*\n$/);
+    expect(code).toBe(1);
+  });
+
+  test('a damaged checkpoint is named', async () => {
+    const files = readdirSync(at('run', 'checkpoints')).filter((f) => f.endsWith('.tenon'));
+    const newest = at('run', 'checkpoints', files.sort().at(-1) ?? '');
+    const good = readFileSync(newest);
+    writeFileSync(newest, good.subarray(0, 100));
+    const { code, stderr } = await tenon(['train', '--resume', 'run', '--epochs', '2'], folder);
+    writeFileSync(newest, good);
+    expect(stderr).toMatch(/^tenon: [^\n]*checkpoint-\d+\.tenon[^\n]*\n$/);
+    expect(code).toBe(1);
+  });
+});
+
+test('a reader that leaves early is no failure', async () => {
+  const { execFile } = await import('node:child_process');
+  const { root } = await import('./built.js');
+  const script = `"${process.execPath}" "${join(root, 'dist/cli/main.js')}" summary run/model.tenon | head -n 1`;
+  const text = await new Promise<string>((resolve, reject) =>
+    execFile('sh', ['-c', script], { cwd: folder }, (error, stdout, stderr) => (error ? reject(error) : resolve(stdout + stderr))),
+  );
+  expect(text).toBe('Model: "mlp"\n');
+});
