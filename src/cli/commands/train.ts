@@ -11,7 +11,7 @@ import { EpochClock } from '../epoch-clock.js';
 import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
 import { buildModel, isBuiltIn, loadModelFile, requireFit, saveModelFile } from '../models.js';
-import { four, percent, say, shellWord, thousands, writeJson } from '../output.js';
+import { four, percent, plural, say, shellWord, thousands, writeJson } from '../output.js';
 import type { TrainOptions } from '../program.js';
 import { scoreClasses, type TestScores } from '../report.js';
 import { checkpointFolder, modelFile, openRun, type Run, reportFile } from '../run-folder.js';
@@ -125,7 +125,7 @@ async function finish(done: Finished): Promise<void> {
   const seconds = report.epochs.reduce((n, e) => n + e.seconds, 0);
   say();
   say(
-    `Test accuracy ${percent(scores.accuracy)}, loss ${four(report.test.loss)}, after ${history.epoch.length} epochs in ${seconds.toFixed(1)} s.`,
+    `Test accuracy ${percent(scores.accuracy)}, loss ${four(report.test.loss)}, after ${plural(history.epoch.length, 'epoch')} in ${seconds.toFixed(1)} s.`,
   );
   say(`Saved ${modelFile(run)}`);
   say(
