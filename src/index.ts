@@ -11,9 +11,21 @@ export {
   TenonError,
 } from './base/errors.js';
 // ---- data
-export { toCategorical } from './data/categorical.js';
-export type { ArrayColumn, ColumnLike } from './data/column.js';
-export { datasets, type ImageClassification, type LabelledImages, type LoadOptions as DatasetOptions } from './data/datasets/index.js';
+export type { ImageClassification, LabelledImages, LoadOptions as DatasetOptions } from './data/datasets/index.js';
+export {
+  type AnyDataset,
+  type ArrayColumn,
+  type ColumnLike,
+  Dataset,
+  type DecodeImageOptions,
+  data,
+  datasets,
+  decodeImage,
+  type Element,
+  type ImageFolderOptions,
+  imageFolder,
+  toCategorical,
+} from './data/index.js';
 export { type DeviceName, type DeviceStatus, getDevice, listDevices, setDevice } from './device/registry.js';
 // ---- files
 export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';
