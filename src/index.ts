@@ -1,6 +1,7 @@
 /** @file The public surface: re-exports only, in the order in which a reader meets them. What is not here may change. */
 
 // ---- Tensor: values, operations, gradients, compiled functions, devices
+
 export {
   ConfigError,
   DeviceError,
@@ -10,68 +11,7 @@ export {
   ShapeError,
   TenonError,
 } from './base/errors.js';
-// ---- data
-export type { ImageClassification, LabelledImages, LoadOptions as DatasetOptions } from './data/datasets/index.js';
-export {
-  type AnyDataset,
-  type ArrayColumn,
-  type ColumnLike,
-  Dataset,
-  type DecodeImageOptions,
-  data,
-  datasets,
-  decodeImage,
-  type Element,
-  type ImageFolderOptions,
-  imageFolder,
-  toCategorical,
-} from './data/index.js';
 export { type DeviceName, type DeviceStatus, getDevice, listDevices, setDevice } from './device/registry.js';
-// ---- files
-export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';
-// ---- layers
-export { activations } from './layers/activations.js';
-export { Constraint, constraints } from './layers/constraints.js';
-export * as layers from './layers/index.js';
-export {
-  type CallContext,
-  type CallOptions,
-  deserializeLayer,
-  input,
-  Layer,
-  type LayerOptions,
-  type PartialShape,
-  registerClass,
-  registerFunction,
-  SymbolicTensor,
-  serializeLayer,
-} from './layers/index.js';
-export { Initializer, initializers } from './layers/initializers.js';
-export { Regularizer, regularizers } from './layers/regularizers.js';
-// ---- training
-export { type Loss, type LossLike, losses, registerLoss } from './losses/index.js';
-export {
-  classificationReport,
-  confusionMatrix,
-  Metric,
-  type MetricLike,
-  metrics,
-  registerMetric,
-  rocAuc,
-  rocAucOneVsRest,
-} from './metrics/index.js';
-export type { FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
-// ---- models
-export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
-export {
-  getOptimizer,
-  Optimizer,
-  type OptimizerLike,
-  type OptimizerOptions,
-  optimizers,
-  registerOptimizer,
-  schedules,
-} from './optimizers/index.js';
 export * from './tensor/creation.js';
 export type { DType, HostArray, NestedArray, Shape, StepInput, TensorLike, Tree, TypedArray, VariableOptions } from './tensor/index.js';
 export {
@@ -105,6 +45,55 @@ export * from './tensor/ops-norm.js';
 export * from './tensor/ops-reduce.js';
 export * from './tensor/ops-scan.js';
 export * from './tensor/ops-shape.js';
+
+// ---- layers
+
+export { activations } from './layers/activations.js';
+export { Constraint, constraints } from './layers/constraints.js';
+export * as layers from './layers/index.js';
+export {
+  type CallContext,
+  type CallOptions,
+  deserializeLayer,
+  input,
+  Layer,
+  type LayerOptions,
+  type PartialShape,
+  registerClass,
+  registerFunction,
+  SymbolicTensor,
+  serializeLayer,
+} from './layers/index.js';
+export { Initializer, initializers } from './layers/initializers.js';
+export { Regularizer, regularizers } from './layers/regularizers.js';
+
+// ---- models
+
+export type { FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
+export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
+
+// ---- training
+
+export { type Loss, type LossLike, losses, registerLoss } from './losses/index.js';
+export {
+  classificationReport,
+  confusionMatrix,
+  Metric,
+  type MetricLike,
+  metrics,
+  registerMetric,
+  rocAuc,
+  rocAucOneVsRest,
+} from './metrics/index.js';
+export {
+  getOptimizer,
+  Optimizer,
+  type OptimizerLike,
+  type OptimizerOptions,
+  optimizers,
+  registerOptimizer,
+  schedules,
+} from './optimizers/index.js';
 export type {
   Batch,
   Callback,
@@ -124,3 +113,24 @@ export type {
   StreamBatch,
 } from './train/index.js';
 export { callbacks, History, NonFiniteLossError } from './train/index.js';
+
+// ---- data
+
+export type { ImageClassification, LabelledImages, LoadOptions as DatasetOptions } from './data/datasets/index.js';
+export * as data from './data/index.js';
+export {
+  type ArrayColumn,
+  type ColumnLike,
+  Dataset,
+  type DecodeImageOptions,
+  datasets,
+  decodeImage,
+  type Element,
+  type ImageFolderOptions,
+  imageFolder,
+  toCategorical,
+} from './data/index.js';
+
+// ---- files
+
+export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';

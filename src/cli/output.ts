@@ -14,6 +14,10 @@ export const percent = (x: number): string => `${(100 * x).toFixed(1)}%`;
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${thousands(n)} ${n === 1 ? one : many}`;
 
+/** `2 threads, 256-bit vectors`. */
+export const describeTarget = ({ threads, lanes }: { readonly threads: number; readonly lanes: number }): string =>
+  `${plural(threads, 'thread')}, ${lanes === 1 ? 'no vectors' : `${32 * lanes}-bit vectors (${lanes} × f32)`}`;
+
 /** Rows of cells as lines; columns are as wide as needed, and all but the first are aligned to the right. */
 export function tableLines(rows: readonly (readonly string[])[]): string[] {
   const columns = Math.max(...rows.map((r) => r.length));

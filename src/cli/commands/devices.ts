@@ -1,6 +1,6 @@
 /** @file `tenon devices`: what can compute here. */
 import { currentDevice, listDevices, setDevice } from '../../device/registry.js';
-import { say, tableLines } from '../output.js';
+import { describeTarget, say, tableLines } from '../output.js';
 
 /** Runs the command. Throws ConfigError when TENON_DEVICE or TENON_NUM_THREADS is wrong. */
 export async function devices(): Promise<void> {
@@ -8,13 +8,8 @@ export async function devices(): Promise<void> {
   const rows = listDevices().map(({ name, usable, reason }) => {
     if (!usable) return [name, 'not usable', reason ?? ''];
     setDevice(name);
-    const { threads, lanes, hasFma } = currentDevice().target;
-    const vectors = lanes === 1 ? 'no vectors' : `${32 * lanes}-bit vectors (${lanes} × f32)${hasFma ? ' with FMA' : ''}`;
-    return [
-      name,
-      'usable',
-      `${threads === 1 ? '1 thread' : `${threads} threads`}, ${vectors}${name === chosen ? ', used by default' : ''}`,
-    ];
+    const { target } = currentDevice();
+    return [name, 'usable', `${describeTarget(target)}${target.hasFma ? ' with FMA' : ''}${name === chosen ? ', used by default' : ''}`];
   });
   for (const line of tableLines(rows.map(([name, state, rest]) => [`${name.padEnd(10)} ${state.padEnd(10)} ${rest}`]))) say(line);
   say();

@@ -1,6 +1,6 @@
 /** @file `tenon predict`: the most likely classes of pictures. */
 import { dirname } from 'node:path';
-import { readImage } from '../../data/image-file-node.js';
+import { decodeImage } from '../../data/index.js';
 import { setDevice } from '../../device/registry.js';
 import { requireFolder } from '../datasets.js';
 import { UsageError } from '../failure.js';
@@ -21,7 +21,7 @@ export async function predict(path: string, images: readonly string[], options: 
     );
   const size = height * width * channels;
   const data = new Uint8Array(images.length * size);
-  for (const [i, image] of images.entries()) data.set(await readImage(image, { height, width, channels }), i * size);
+  for (const [i, image] of images.entries()) data.set((await decodeImage(image, { size: [height, width], channels })).data, i * size);
   const output = await model.predict({ data, shape: [images.length, height, width, channels], dtype: 'u8' }, { batchSize: images.length });
   const classes = output.shape[output.rank - 1];
   if (output.rank !== 2)

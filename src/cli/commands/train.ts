@@ -11,7 +11,7 @@ import { EpochClock } from '../epoch-clock.js';
 import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
 import { buildModel, isBuiltIn, loadModelFile, requireFit, saveModelFile } from '../models.js';
-import { four, percent, plural, say, shellWord, thousands, writeJson } from '../output.js';
+import { describeTarget, four, percent, plural, say, shellWord, thousands, writeJson } from '../output.js';
 import type { TrainOptions } from '../program.js';
 import { scoreClasses, type TestScores } from '../report.js';
 import { checkpointFolder, modelFile, openRun, type Run, reportFile } from '../run-folder.js';
@@ -57,13 +57,12 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
   });
   say(`${describeDataset(dataset)} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
   const model = await makeModel(run, run.isResumed ? undefined : options.model, dataset);
-  const { threads, lanes } = device.target;
   const optimizer = model.optimizer;
   const rate = typeof optimizer.learningRate === 'number' ? `, learning rate ${optimizer.learningRate}` : '';
   say(
     `${model.name}: ${thousands(model.countParams())} parameters, ${optimizer.name}${rate}, batch size ${settings.batchSize}, seed ${settings.seed}`,
   );
-  say(`device: ${device.name}, ${threads === 1 ? '1 thread' : `${threads} threads`}, ${32 * lanes}-bit vectors`);
+  say(`device: ${device.name}, ${describeTarget(device.target)}`);
   say(`run: ${run.folder}${run.isResumed ? ' (resumed)' : ''}`);
   const clock = new EpochClock();
   const history = await model.fit(dataset.train.x, dataset.train.y, {
