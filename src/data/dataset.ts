@@ -119,6 +119,8 @@ export class Dataset<T> implements AsyncIterable<T> {
       ...(columns.sampleWeight ? [['sampleWeight', columns.sampleWeight] as const] : []),
     ];
     if (all.length === 0) throw new ConfigError(`${who}: x holds no column. Expected at least one.`);
+    const scalar = all.find(([, c]) => c.shape.length === 0);
+    if (scalar) throw new ShapeError(`${who}: ${scalar[0]} is a single number. Expected a first axis that counts the examples.`);
     const length = all[0][1].shape[0];
     for (const [name, c] of all)
       if (c.shape[0] !== length)

@@ -2,7 +2,7 @@
  * @file What flows through a Dataset: elements { x, y, sampleWeight } whose parts are columns or small trees of them
  * (a list or record for models with several inputs or outputs). An element is one example or, after batch(), one batch.
  */
-import { ConfigError, ShapeError } from '../base/errors.js';
+import { ConfigError, InternalError, ShapeError } from '../base/errors.js';
 import { type ArrayColumn, type ColumnLike, concatRows, gatherRows, isColumn, isTypedArray, toColumn } from './column.js';
 
 /** One column, or several by position or by name. */
@@ -18,18 +18,19 @@ export interface Element<X extends ColumnTree = ColumnTree, Y extends ColumnTree
   readonly sampleWeight?: ArrayColumn;
 }
 
-/** A value of an example: a number is a scalar. */
-export type ValueLike = number | ColumnTreeLike;
+/** The values of an example: a number is a scalar. */
+export type ValueLike = number | ColumnTreeLike | readonly (number | ColumnLike)[] | { readonly [name: string]: number | ColumnLike };
 
-/** What fromIterable and map take: parts by name, or [x, y] or [x, y, sampleWeight]. */
+/** What batch takes: parts by name, or [x], [x, y] or [x, y, sampleWeight]. */
 export type ElementLike =
   | { readonly x: ValueLike; readonly y?: ValueLike; readonly sampleWeight?: ValueLike }
+  | readonly [ValueLike]
   | readonly [ValueLike, ValueLike]
   | readonly [ValueLike, ValueLike, ValueLike];
 
 const scalar = (value: number): ArrayColumn => ({ data: Float32Array.of(value), shape: [], dtype: 'f32' });
 
-const isList = (x: ColumnTreeLike): x is readonly ColumnLike[] =>
+const isList = (x: Exclude<ValueLike, number>): x is readonly ColumnLike[] =>
   Array.isArray(x) && typeof x[0] === 'object' && x[0] !== null && (isTypedArray(x[0]) || isColumn(x[0]));
 
 /** Brings a tree to columns. */
@@ -39,7 +40,9 @@ export function toTree(x: ValueLike, who: string): ColumnTree {
     throw new ConfigError(`${who}: expected arrays or columns, received ${x === null ? 'null' : typeof x}.`);
   if (isList(x)) return x.map((c, i) => toColumn(c, `${who}[${i}]`));
   if (isTypedArray(x) || isColumn(x) || Array.isArray(x)) return toColumn(x as ColumnLike, who);
-  return Object.fromEntries(Object.entries(x).map(([name, c]) => [name, toColumn(c as ColumnLike, `${who}.${name}`)]));
+  return Object.fromEntries(
+    Object.entries(x).map(([name, c]) => [name, typeof c === 'number' ? scalar(c) : toColumn(c, `${who}.${name}`)]),
+  );
 }
 
 /** The columns of a tree with their names, in order. */
@@ -71,7 +74,7 @@ export function toElement(value: ElementLike, who: string): Element {
   if (typeof value !== 'object' || value === null) throw new ConfigError(`${who}: expected { x, y } or [x, y], received ${String(value)}.`);
   let parts: { readonly x: ValueLike; readonly y?: ValueLike; readonly sampleWeight?: ValueLike };
   if ('x' in value) parts = value;
-  else if (Array.isArray(value) && (value.length === 2 || value.length === 3)) parts = { x: value[0], y: value[1], sampleWeight: value[2] };
+  else if (Array.isArray(value) && value.length >= 1 && value.length <= 3) parts = { x: value[0], y: value[1], sampleWeight: value[2] };
   else
     throw new ConfigError(
       `${who}: expected { x, y } or [x, y], received ${Array.isArray(value) ? `an array of ${value.length}` : Object.keys(value).join(', ') || 'an empty object'}.`,
@@ -92,30 +95,43 @@ export function stackElements<X extends ColumnTree, Y extends ColumnTree | undef
   who: string,
 ): Element<X, Y> {
   const first = elements[0];
-  const pick = (tree: ColumnTree | undefined, name: string): ArrayColumn => {
-    const found = tree === undefined ? undefined : columnsOf(tree).find(([n]) => n === name)?.[1];
-    if (found === undefined) throw new ShapeError(`${who}: examples of one batch differ in form. Expected a column "${name}" in each.`);
-    return found;
-  };
+  const names = namesOf(first);
+  const other = elements.find((e) => namesOf(e) !== names);
+  if (other)
+    throw new ShapeError(
+      `${who}: examples of one batch differ in form. Expected ${names} in each, received ${namesOf(other)}. Use map() to bring them to one form.`,
+    );
   const stack =
     (part: 'x' | 'y') =>
     (_: ArrayColumn, name: string): ArrayColumn =>
-      concatRows(
-        elements.map((e) => unsqueeze(pick(e[part], name))),
-        who,
+      stackColumns(
+        elements.map((e) => columnNamed(e[part], name)),
+        `${who} ${part}${name && `.${name}`}`,
       );
   const x = mapTree(first.x, stack('x'));
   const y = mapTree(first.y, stack('y'));
   if (first.sampleWeight === undefined) return { x, y };
-  return {
-    x,
-    y,
-    sampleWeight: concatRows(
-      elements.map((e) => unsqueeze(pick(e.sampleWeight, ''))),
-      who,
-    ),
-  };
+  const weights = elements.map((e) => columnNamed(e.sampleWeight, ''));
+  return { x, y, sampleWeight: stackColumns(weights, `${who} sampleWeight`) };
 }
+
+/** `x.left, x.right, y`: what an element is made of. */
+const namesOf = (e: Element): string =>
+  (['x', 'y', 'sampleWeight'] as const)
+    .flatMap((part) => {
+      const tree = e[part];
+      return tree === undefined ? [] : columnsOf(tree).map(([name]) => `${part}${name && `.${name}`}`);
+    })
+    .sort()
+    .join(', ');
+
+function columnNamed(tree: ColumnTree | undefined, name: string): ArrayColumn {
+  const found = tree === undefined ? undefined : columnsOf(tree).find(([n]) => n === name)?.[1];
+  if (found === undefined) throw new InternalError(`stackElements: no column "${name}" in an element of the same form.`);
+  return found;
+}
+
+const stackColumns = (columns: readonly ArrayColumn[], who: string): ArrayColumn => concatRows(columns.map(unsqueeze), who);
 
 /** Rows `indices` of every column as one batch. */
 export function gatherElement<X extends ColumnTree, Y extends ColumnTree | undefined>(

@@ -4,12 +4,13 @@
  */
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
 import { ConfigError, FormatError } from '../../base/errors.js';
+import { host } from '../../base/host.js';
 import { allocateCifar, type CifarSpec, cifar10Spec, cifar100Spec, parseCifar, recordBytes } from './cifar.js';
 import { DownloadError, type DownloadProgress, downloadFile } from './download-node.js';
 import { parseMnistSplit } from './idx.js';
@@ -90,19 +91,12 @@ export const sources = {
 
 /** The folder downloads of `who` are kept in. */
 function cacheFolder(source: Source, options: LoadOptions): string {
-  const env = process.env;
-  const user =
-    process.platform === 'win32'
-      ? (env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'))
-      : process.platform === 'darwin'
-        ? join(homedir(), 'Library', 'Caches')
-        : (env.XDG_CACHE_HOME ?? join(homedir(), '.cache'));
-  return join(options.cacheDir ?? env.TENON_CACHE_DIR ?? join(user, 'tenon'), 'datasets', source.folders[0]);
+  return join(options.cacheDir ?? host.cacheDirectory() ?? tmpdir(), 'datasets', source.folders[0]);
 }
 
 const isFile = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isFile() === true;
 
-const namedFolder = (options: LoadOptions): string | undefined => options.dataDir ?? (process.env.TENON_DATA_DIR || undefined);
+const namedFolder = (options: LoadOptions): string | undefined => options.dataDir ?? host.environment('TENON_DATA_DIR');
 
 /** The folders that may hold the data set: DIR/<its name>, DIR, the cache. */
 function roots(source: Source, options: LoadOptions): string[] {

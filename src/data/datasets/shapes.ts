@@ -51,13 +51,13 @@ function contrasting(r: CounterRandom, a: Colour, b: Colour, apart: number): Col
   return best;
 }
 
-/** A random direction [cos, sin] by the rational parametrization of an eighth of the circle either side, then a quarter turn. */
 /** A direction within reach of upright, reach = tan(angle / 2). */
 function tilt(r: CounterRandom, reach: number): readonly [number, number] {
   const t = r.uniform(-reach, reach);
   return [(1 - t * t) / (1 + t * t), (2 * t) / (1 + t * t)];
 }
 
+/** A random direction [cos, sin] by the rational parametrization of an eighth of the circle either side, then a quarter turn. */
 function direction(r: CounterRandom): readonly [number, number] {
   const t = r.uniform(-0.41421356237309503, 0.41421356237309503);
   const c = (1 - t * t) / (1 + t * t);
