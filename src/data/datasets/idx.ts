@@ -28,7 +28,8 @@ export function parseIdx(file: string, bytes: Uint8Array, rank: number): ArrayCo
     throw new FormatError(
       `${file}: wrong size for its extents [${shape.join(', ')}]. Expected ${expected} bytes, received ${bytes.length}. Fetch the file again.`,
     );
-  return { data: bytes.subarray(header), shape, dtype: 'u8' };
+  // A plain view: a Buffer that came from Node would copy and print otherwise than typed arrays do.
+  return { data: new Uint8Array(bytes.buffer, bytes.byteOffset + header, bytes.length - header), shape, dtype: 'u8' };
 }
 
 /**
