@@ -76,7 +76,7 @@ const passesOfEpoch = 2 ** 20;
  * iterates, and leaving early closes the sources.
  * @example
  * const train = Dataset.fromArrays(x, y).shuffle({ seed: 1 }).map(augment, { parallel: 4 }).batch(32).prefetch(2);
- * await model.fit(train, undefined, { epochs: 3 });
+ * await model.fit(train, { epochs: 3 });
  */
 export class Dataset<T> implements AsyncIterable<T> {
   /** Elements of a pass, where known. */
@@ -275,7 +275,7 @@ export class Dataset<T> implements AsyncIterable<T> {
       const order = (epoch: number): Int32Array => pick(indexed.order(epoch), epochIndices(indexed.length, seed, epoch));
       return Dataset.#ofIndexed({ ...indexed, order }, true);
     }
-    return this.#then(this.size, (source, epoch) => shuffled(source, bufferSize, new CounterRandom(seed, streams.shuffle, epoch)), {
+    return this.#then(this.size, (source, epoch) => shuffled(source, bufferSize, new CounterRandom(seed, streams.shuffleBuffer, epoch)), {
       isReshuffled: true,
     });
   }
