@@ -42,7 +42,13 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
   const model = deserialize(json.model, where);
   if (!(model instanceof Model))
     throw new FormatError(`${where}: its config is of a ${model.constructor.name}, no model. Expected what model.save wrote.`);
-  orFormatError(where, () => finish(model, parts, where, options));
+  try {
+    orFormatError(where, () => finish(model, parts, where, options));
+  } catch (error) {
+    // A damaged config may ask for more memory than there is: initial values are not computed for nothing.
+    for (const v of [...model.weights, ...(model.compiled?.optimizer.variables ?? [])]) v.abandon();
+    throw error;
+  }
   return model as unknown as Model<Y>;
 }
 

@@ -148,6 +148,10 @@ export class Variable implements GraphVariable, PendingWrite, Readable {
     this.#storage = storage;
     this.#pending = null;
   }
+  /** @internal Nobody will want the value: it isn't computed with the next realization. */
+  abandon(): void {
+    pendingWrites.delete(this);
+  }
   /** @internal The content; pending writes must have been flushed. */
   get storage(): Storage {
     return this.#content();
