@@ -71,7 +71,8 @@ export class Compiled {
 
   /** Means and metrics beside those of a training under way. */
   get aside(): Compiled {
-    return (this.#aside ??= new Compiled(this.options, 'compile'));
+    this.#aside ??= new Compiled(this.options, 'compile');
+    return this.#aside;
   }
 
   /** The model's structure changed: what was made for the old one is of no use. */

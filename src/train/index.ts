@@ -11,4 +11,4 @@ export type { FitOptions } from './fit.js';
 export type { ValidationData } from './fit-data.js';
 export type { Objective, ObjectiveContext, ObjectiveResult } from './objective.js';
 export type { PredictOptions } from './predict.js';
-export { epochOrder, type Stream, type StreamBatch } from './source.js';
+export type { Stream, StreamBatch } from './source.js';

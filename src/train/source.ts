@@ -4,7 +4,7 @@
  */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type ArrayColumn, sliceRows } from '../data/column.js';
-import { CounterRandom, streams } from '../data/random.js';
+import { epochIndices } from '../data/shuffle.js';
 import { type StepInput, type Tensor, type TensorSpec, take, wrap } from '../tensor/index.js';
 import {
   applyClassWeight,
@@ -46,18 +46,6 @@ export interface BatchSource {
 
 const specKey = (specs: readonly TensorSpec[]): string => specs.map((s) => `${s.dtype}[${s.shape.join()}]`).join(';');
 
-/** 0 … n − 1 in the order of epoch `epoch` under `seed`: the same on every machine (Fisher and Yates, inside out). */
-export function epochOrder(n: number, seed: number, epoch: number): Int32Array {
-  const order = new Int32Array(n);
-  const random = new CounterRandom(seed, streams.shuffle, epoch);
-  for (let i = 0; i < n; i++) {
-    const j = random.below(i + 1);
-    order[i] = order[j];
-    order[j] = i;
-  }
-  return order;
-}
-
 export interface MemoryOptions {
   readonly batchSize: number;
   /** Null: in the given order. */
@@ -65,6 +53,8 @@ export interface MemoryOptions {
   /** Rows first … end − 1 of the columns. */
   readonly first?: number;
   readonly end?: number;
+  /** Row numbers of an epoch, where the data set has an order of its own: `end` of them, whatever the shuffle seed. */
+  order?(epoch: number): Int32Array;
 }
 
 /** Batches of columns in memory: the columns go to the device once, a step takes 32-bit row numbers. */
@@ -110,7 +100,9 @@ export function memorySource(columns: Columns, options: MemoryOptions): BatchSou
     forms: [...(n >= batchSize ? [formOf(batchSize)] : []), ...(rest > 0 ? [formOf(rest)] : [])],
     columns,
     open(epoch, skip) {
-      const order = shuffleSeed === null ? Int32Array.from({ length: n }, (_, i) => i) : epochOrder(n, shuffleSeed, epoch);
+      const order =
+        options.order?.(epoch) ??
+        (shuffleSeed === null ? Int32Array.from({ length: n }, (_, i) => i) : Int32Array.from(epochIndices(n, shuffleSeed, epoch)));
       if (first > 0) for (let i = 0; i < n; i++) order[i] += first;
       let at = skip * batchSize;
       return () => {
@@ -170,11 +162,31 @@ export interface StreamOptions {
 interface Epochs {
   epoch(n: number): Iterable<StreamBatch> | AsyncIterable<StreamBatch>;
 }
+/** A data set whose examples lie in memory (data/Dataset): training gathers them by row number inside the step. */
+interface Resident {
+  inMemory(): {
+    readonly x: Data;
+    readonly y: Data | undefined;
+    readonly sampleWeight?: DataLike;
+    readonly size: number;
+    readonly batchSize: number | null;
+    readonly dropRemainder: boolean;
+    rows(epoch: number): Int32Array;
+  } | null;
+}
+const isResident = (x: Stream): x is Stream & Resident => 'inMemory' in x && typeof x.inMemory === 'function';
 const hasEpochs = (x: Stream): x is Stream & Epochs => 'epoch' in x && typeof x.epoch === 'function';
 
 /** Batches of an iterable. Reads the first one to learn its shapes; throws ConfigError when there is none. */
 export async function streamSource(stream: Stream, options: StreamOptions): Promise<BatchSource> {
   const { names, stepsPerEpoch } = options;
+  const memory = stepsPerEpoch === undefined && isResident(stream) ? stream.inMemory() : null;
+  if (memory && memory.batchSize !== null && memory.size >= memory.batchSize) {
+    const { batchSize, size } = memory;
+    const columns = applyClassWeight(await toColumns(memory.x, memory.y, memory.sampleWeight, names), options.classWeight, names.who);
+    const end = memory.dropRemainder ? size - (size % batchSize) : size;
+    return memorySource(columns, { batchSize, shuffleSeed: null, end, order: (epoch) => memory.rows(epoch) });
+  }
   const start = (epoch: number): AsyncIterator<StreamBatch> | Iterator<StreamBatch> => {
     const from = hasEpochs(stream) ? stream.epoch(epoch) : stream;
     return Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
@@ -196,6 +208,8 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
   let pending: Feed | null = first.feed;
   let isFresh = true;
   const restart = (epoch: number): void => {
+    // A source that was left early still holds files or prefetched batches.
+    void current.return?.();
     current = start(epoch);
     pending = null;
   };

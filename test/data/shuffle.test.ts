@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CounterRandom, streams } from '../../src/data/random.js';
 import { epochIndices } from '../../src/data/shuffle.js';
-import { epochOrder } from '../../src/train/source.js';
 
 describe('epochIndices', () => {
   it('is one permutation for (n, seed, epoch) on every machine', () => {
@@ -10,9 +9,6 @@ describe('epochIndices', () => {
     expect(Array.from(epochIndices(10, 1, 1))).toEqual([9, 5, 4, 2, 3, 8, 1, 7, 6, 0]);
     expect(Array.from(epochIndices(1000, 7, 3)).sort((a, b) => a - b)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
     expect(epochIndices(0, 1, 0).length).toBe(0);
-  });
-  it('is the order in which training visits arrays', () => {
-    expect(Array.from(epochIndices(100, 5, 2))).toEqual(Array.from(epochOrder(100, 5, 2)));
   });
   it('refuses what is no number of examples, seed or epoch', () => {
     expect(() => epochIndices(-1, 0, 0)).toThrow('expected n to be a number of examples, received -1');
