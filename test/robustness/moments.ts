@@ -9,7 +9,7 @@ import { type Ended, randomNumbers, tenon } from './command.js';
 
 const layer = (className: string, config: object): object => ({ className, config });
 /** Small, with everything that a checkpoint must hold: random numbers, moving statistics, the optimizer's slots. */
-const model = layer('Sequential', {
+export const tinyModel = layer('Sequential', {
   name: 'tiny',
   layers: [
     layer('Rescaling', { name: 'r', scale: 1 / 255, inputShape: [32, 32, 3] }),
@@ -46,7 +46,7 @@ export async function endAtRandomMoments(moments: number, seed: number): Promise
   const spread: Spread = { beforeRun: 0, beforeCheckpoint: 0, inTraining: 0, afterTraining: 0, tooLate: 0 };
   try {
     const config = join(root, 'tiny.json');
-    await writeFile(config, JSON.stringify(model));
+    await writeFile(config, JSON.stringify(tinyModel));
     const env = { TENON_CACHE_DIR: join(root, 'cache'), TENON_DEVICE: 'native', TENON_NUM_THREADS: '1' };
     const epochs = 12;
     const args = ['--limit', '40', '--batch-size', '8', '--epochs', String(epochs), '--seed', '5', '--model', config];
