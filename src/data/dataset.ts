@@ -45,7 +45,7 @@ export interface InMemory extends Element {
   /** Null before `batch`. */
   readonly batchSize: number | null;
   readonly dropRemainder: boolean;
-  /** Row numbers of an epoch's examples in their order, i32 [size]. */
+  /** Row numbers of an epoch's examples in their order, i32 [size], the caller's to change. */
   rows(epoch: number): Int32Array;
 }
 
@@ -172,7 +172,7 @@ export class Dataset<T> implements AsyncIterable<T> {
       size: length,
       indexed,
       isReshuffled,
-      memory: columns && { ...columns, size: length, batchSize: null, dropRemainder: false, rows: order },
+      memory: columns && { ...columns, size: length, batchSize: null, dropRemainder: false, rows: (epoch) => order(epoch).slice() },
       open: async function* (epoch) {
         for (const i of order(epoch)) yield indexed.at(i);
       },

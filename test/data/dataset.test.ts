@@ -111,6 +111,11 @@ describe('data in memory', () => {
     expect(Dataset.fromIterable([1, 2]).inMemory()).toBeNull();
     expect(stream(3).inMemory()).toBeNull();
   });
+  it('gives row numbers that the caller may change', async () => {
+    const data = labelled(4).take(3);
+    data.inMemory()?.rows(0).fill(0);
+    expect((await data.toArray()).flatMap((e) => valuesOf(e.y))).toEqual([0, 1, 2]);
+  });
   it('is left as it is by cache', () => {
     const data = labelled(3).batch(2);
     expect(data.cache()).toBe(data);
