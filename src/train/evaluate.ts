@@ -37,7 +37,8 @@ export async function sourceOf(
   options: { batchSize?: number; sampleWeight?: DataLike; classWeight?: ClassWeight; steps?: number },
 ): Promise<BatchSource> {
   const names = { who, inputNames: model.inputNames, outputNames: model.outputNames };
-  if (isStream(x)) return streamSource(x, { names, classWeight: options.classWeight, stepsPerEpoch: options.steps });
+  if (isStream(x))
+    return streamSource(x, { names, classWeight: options.classWeight, stepsPerEpoch: options.steps, batchSize: options.batchSize });
   const columns = applyClassWeight(await toColumns(x, y, options.sampleWeight, names), options.classWeight, who);
   const n = columns.inputs[0].shape[0];
   if (n === 0) throw new ConfigError(`${who}: the data are empty. Expected at least one example, received 0 rows.`);

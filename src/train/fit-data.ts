@@ -37,7 +37,13 @@ export async function openSources(
       ['validationSplit', validationSplit > 0],
     ] as const)
       if (set) throw new ConfigError(`${who}: ${name} with a stream. Expected it in the stream's batches. Give arrays, or leave it out.`);
-    const train = await streamSource(x, { names, classWeight: options.classWeight, stepsPerEpoch: options.stepsPerEpoch, goesOn: true });
+    const train = await streamSource(x, {
+      names,
+      classWeight: options.classWeight,
+      stepsPerEpoch: options.stepsPerEpoch,
+      batchSize: options.batchSize,
+      goesOn: true,
+    });
     return { train, validation: await openValidation(validationData, options, names, train.forms[0].size), batchSize: null };
   }
   const columns = applyClassWeight(await toColumns(x, y, options.sampleWeight, names), options.classWeight, who);
@@ -92,7 +98,8 @@ async function openValidation(
 ): Promise<BatchSource | null> {
   if (data === undefined || data === null) return null;
   const own = { ...names, who: `${names.who}: validationData` };
-  if (isStream(data)) return streamSource(data, { names: own, stepsPerEpoch: options.validationSteps });
+  if (isStream(data))
+    return streamSource(data, { names: own, stepsPerEpoch: options.validationSteps, batchSize: options.validationBatchSize ?? batchSize });
   const [x, y, w] = Array.isArray(data) ? data : 'x' in data ? [data.x, data.y, data.sampleWeight] : [];
   if (x === undefined || y === undefined) throw new ConfigError(`${own.who}: expected [x, y], [x, y, sampleWeight] or { x, y }.`);
   const columns: Columns = await toColumns(x, y, w, own);

@@ -154,6 +154,8 @@ export interface StreamOptions {
   readonly names: ColumnNames;
   readonly classWeight?: ClassWeight;
   readonly stepsPerEpoch?: number;
+  /** For examples in memory that are not batched; default 32. */
+  readonly batchSize?: number;
   /** With `stepsPerEpoch`: the next epoch goes on where the last one ended, instead of at the beginning. */
   readonly goesOn?: boolean;
 }
@@ -181,8 +183,10 @@ const hasEpochs = (x: Stream): x is Stream & Epochs => 'epoch' in x && typeof x.
 export async function streamSource(stream: Stream, options: StreamOptions): Promise<BatchSource> {
   const { names, stepsPerEpoch } = options;
   const memory = stepsPerEpoch === undefined && isResident(stream) ? stream.inMemory() : null;
-  if (memory && memory.batchSize !== null && memory.size >= memory.batchSize) {
-    const { batchSize, size } = memory;
+  if (memory && memory.size > 0) {
+    const { size } = memory;
+    // One that was not batched is batched as arrays are.
+    const batchSize = Math.min(memory.batchSize ?? options.batchSize ?? 32, size);
     const columns = applyClassWeight(await toColumns(memory.x, memory.y, memory.sampleWeight, names), options.classWeight, names.who);
     const end = memory.dropRemainder ? size - (size % batchSize) : size;
     return memorySource(columns, { batchSize, shuffleSeed: null, end, order: (epoch) => memory.rows(epoch) });

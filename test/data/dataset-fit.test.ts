@@ -37,6 +37,12 @@ describe('a Dataset in training', () => {
     const history = await model.fit(batches, { verbose: 0, validationData: batches });
     expect(history.history.valLoss).toHaveLength(1);
   });
+  it('that is not batched is batched as arrays are', async () => {
+    const options = { epochs: 2, verbose: 0, batchSize: 8 } as const;
+    const fromArrays = await classifier().fit(x, y, { ...options, seed: 5 });
+    const fromData = await classifier().fit(Dataset.fromArrays(x, y).shuffle({ seed: 5 }), options);
+    expect(fromData.history.loss).toEqual(fromArrays.history.loss);
+  });
   it("a pipeline's error ends fit", async () => {
     const broken = Dataset.fromArrays(x, y)
       .map((e, { index }) => {
