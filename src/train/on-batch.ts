@@ -5,6 +5,7 @@ import { applyClassWeight, type ClassWeight, type Data, type DataLike, specOf, t
 import type { Compiled } from './compiled.js';
 import { NonFiniteLossError } from './errors.js';
 import type { Evaluation } from './evaluate.js';
+import { Breather } from './pipeline.js';
 import { type BatchSource, columnsFeed } from './source.js';
 import { Programs } from './step.js';
 
@@ -44,6 +45,7 @@ export async function stepOnBatch(
     if (++compiled.batchesDone % programs.window === 0 && programs.window > 1) await (await programs.apply()).run([]);
   }
   const readout = await programs.read();
+  await new Breather().pause();
   if (kind === 'train' && readout.failed) {
     compiled.progress.begin(0);
     throw new NonFiniteLossError(
