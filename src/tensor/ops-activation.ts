@@ -22,10 +22,12 @@ const hardSigmoidNode = (x: Node): Node => ops.min(ops.max(ops.add(ops.mul(x, c(
 const below = (x: Node, negative: (x: Node) => Node): Node => ops.select(positive(x), x, negative(ops.min(x, c(0, x))));
 
 export const linear = on((x) => x);
-/** max(x, 0), with gradient 0 at 0 (as TensorFlow and PyTorch have it). */
-export const relu = on((x) => ops.select(positive(x), x, c(0, x)));
+/** 0 where x ≤ 0, else x: a NaN stays one, so that a loss shows it. */
+const rectified = (x: Node): Node => ops.select(ops.le(x, c(0, x)), c(0, x), x);
+/** max(x, 0), with gradient 0 at 0 (as TensorFlow and PyTorch have it). NaN stays NaN. */
+export const relu = on(rectified);
 /** min(max(x, 0), 6). */
-export const relu6 = on((x) => ops.min(ops.select(positive(x), x, c(0, x)), c(6, x)));
+export const relu6 = on((x) => ops.min(rectified(x), c(6, x)));
 /** x for x > 0, else negativeSlope·x. Keras's default slope 0.2. */
 export const leakyRelu = (x: TensorLike, negativeSlope = 0.2): Tensor =>
   on((n) => ops.select(positive(n), n, ops.mul(n, c(negativeSlope, n))))(x);
@@ -82,7 +84,7 @@ export function glu(x: TensorLike, axis = -1): Tensor {
 }
 /** x where |x| > threshold, else 0. */
 export const hardShrink = (x: TensorLike, threshold = 0.5): Tensor =>
-  on((n) => ops.select(ops.lt(c(threshold, n), ops.abs(n)), n, c(0, n)))(x);
+  on((n) => ops.select(ops.le(ops.abs(n), c(threshold, n)), c(0, n), n))(x);
 /** sign(x)·max(|x| − threshold, 0). */
 export const softShrink = (x: TensorLike, threshold = 0.5): Tensor =>
   on((n) => ops.mul(ops.sign(n), ops.max(ops.sub(ops.abs(n), c(threshold, n)), c(0, n))))(x);

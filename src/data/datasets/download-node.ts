@@ -4,9 +4,10 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FormatError } from '../../base/errors.js';
+import { makeFolders } from '../../io/make-folder-node.js';
 
 /** How far a download is; `total` is null when the server does not say. */
 export interface DownloadProgress {
@@ -158,7 +159,7 @@ async function attempt(o: DownloadOptions, part: string): Promise<void> {
 }
 
 async function run(o: DownloadOptions): Promise<void> {
-  await mkdir(dirname(o.destination), { recursive: true });
+  await makeFolders(dirname(o.destination));
   const part = await claimPart(o.destination);
   for (let left = o.retries ?? 3; ; left--)
     try {

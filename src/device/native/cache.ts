@@ -39,7 +39,7 @@ export class ObjectCache {
 
   #open(folder: string): string {
     const { fs } = this.#modules;
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.#make(folder);
     const s = fs.lstatSync(folder);
     const user = process.getuid?.();
     if (!s.isDirectory() || (user !== undefined && s.uid !== user))
@@ -50,6 +50,20 @@ export class ObjectCache {
     if ((s.mode & 0o077) !== 0) fs.chmodSync(folder, 0o700);
     fs.accessSync(folder, fs.constants.W_OK);
     return folder;
+  }
+
+  /** Folder by folder: Node's own `recursive: true` never ends where a file system refuses with ENOENT, as /proc does. */
+  #make(folder: string): void {
+    const { fs, path } = this.#modules;
+    if (fs.existsSync(folder)) return;
+    const parent = path.dirname(folder);
+    if (parent !== folder) this.#make(parent);
+    try {
+      fs.mkdirSync(folder, { mode: 0o700 });
+    } catch (error) {
+      // Another process may have been quicker.
+      if (!fs.existsSync(folder)) throw error;
+    }
   }
 
   /** A file name that no other process or call uses. */
