@@ -138,19 +138,27 @@ describe('the cache of compiled objects', () => {
 });
 
 describe('a failing compiler', () => {
-  it('is quoted', async () => {
-    const cc = join(folder, 'bad-cc');
-    // Compiles the runtime, then fails as on a full disk.
+  /** Compiles the runtime, then fails with `message`. */
+  const failing = (name: string, message: string): string => {
+    const cc = join(folder, name);
     writeFileSync(
       cc,
-      `#!/bin/sh\nif [ "$1" = --version ]; then echo bad 1.0; exit 0; fi\ncase "$*" in *-pthread*) exec cc "$@";; esac\necho 'no space left' >&2; exit 1\n`,
+      `#!/bin/sh\nif [ "$1" = --version ]; then echo bad 1.0; exit 0; fi\ncase "$*" in *-pthread*) exec cc "$@";; esac\necho '${message}' >&2; exit 1\n`,
     );
     chmodSync(cc, 0o755);
+    return cc;
+  };
+  it('is quoted', async () => {
+    const cc = failing('bad-cc', 'out of luck');
     await expect(child(once, { TENON_CC: cc })).rejects.toThrow(
-      /DeviceError: native: .*bad-cc could not compile a kernel[\s\S]*no space left[\s\S]*TENON_DEVICE=reference/,
+      /DeviceError: native: .*bad-cc could not compile a kernel[\s\S]*out of luck[\s\S]*TENON_DEVICE=reference/,
     );
     const sync = `${increment} try { new NativeDevice().compileSync(increment(5)); } catch (e) { say(e.message); }`;
-    expect((await child(sync, { TENON_CC: cc })).result).toMatch(/no space left/);
+    expect((await child(sync, { TENON_CC: cc })).result).toMatch(/out of luck/);
+  });
+  it('that found no room says where room is wanted', async () => {
+    const cc = failing('full-cc', 'fatal error: error writing to x.s: No space left on device');
+    await expect(child(once, { TENON_CC: cc })).rejects.toThrow(/no room left for compiled kernels[\s\S]*TENON_CACHE_DIR/);
   });
 });
 
