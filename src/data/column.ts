@@ -13,17 +13,29 @@ export interface ArrayColumn {
 /** Nested number arrays, as people write small data by hand. */
 export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 
+/** Typed arrays that data may come in: those that hold a dtype, and those that are converted (Float64Array → f32, Int16Array and BigInt64Array → i32). */
+export type HostArray = TypedArray | Float64Array | Uint8ClampedArray | Int16Array | BigInt64Array;
+
 /** What `Dataset.fromArrays` and friends take for a column. A bare typed array is a column of scalars, [n]. */
-export type ColumnLike = ArrayColumn | TypedArray | NestedNumbers;
+export type ColumnLike = { data: HostArray; shape: number[]; dtype: DType } | HostArray | NestedNumbers;
 
 /** Elements of one example. */
 export const rowSize = (c: ArrayColumn): number => size(c.shape.slice(1));
 
-export const isTypedArray = (x: object): x is TypedArray => ArrayBuffer.isView(x) && !(x instanceof DataView);
+export const isTypedArray = (x: object): x is HostArray => ArrayBuffer.isView(x) && !(x instanceof DataView);
 
 /** Whether `x` is a column rather than a list or record of columns. */
 export const isColumn = (x: object): x is ArrayColumn =>
   'data' in x && 'shape' in x && 'dtype' in x && typeof x.data === 'object' && x.data !== null && isTypedArray(x.data) && isDType(x.dtype);
+
+/** Arrays that hold no dtype as the nearest that does, as `tensor()` takes them; the others as they are. */
+function storable(x: HostArray): TypedArray {
+  if (x instanceof Float64Array) return Float32Array.from(x);
+  if (x instanceof Uint8ClampedArray) return new Uint8Array(x.buffer, x.byteOffset, x.length);
+  if (x instanceof Int16Array) return Int32Array.from(x);
+  if (x instanceof BigInt64Array) return Int32Array.from(x, Number);
+  return x;
+}
 
 const dtypeOf = (data: TypedArray, who: string): DType => {
   if (data instanceof Float32Array) return 'f32';
@@ -33,7 +45,7 @@ const dtypeOf = (data: TypedArray, who: string): DType => {
   if (data instanceof Uint8Array) return 'u8';
   throw new ConfigError(
     `${who}: cannot tell the dtype of a ${Object.prototype.toString.call(data).slice(8, -1)}. ` +
-      'Expected a Float32Array, Int32Array, Uint32Array, Int8Array, Uint8Array or a column { data, shape, dtype }.',
+      'Expected a Float32Array, Float64Array, Int32Array, Uint32Array, Int8Array, Uint8Array or a column { data, shape, dtype }.',
   );
 };
 
@@ -61,19 +73,24 @@ function flatten(x: NestedNumbers, who: string): ArrayColumn {
 }
 
 /**
- * A column from a column, a typed array ([n]) or nested numbers (f32). Nothing is copied for typed arrays.
+ * A column from a column, a typed array ([n]) or nested numbers (f32). Typed arrays that hold a dtype are not
+ * copied; a Float64Array becomes f32.
  * @throws ShapeError for ragged arrays or a shape that does not fit the data, ConfigError for anything else.
  */
 export function toColumn(x: ColumnLike, who: string): ArrayColumn {
   if (typeof x !== 'object' || x === null) throw new ConfigError(`${who}: expected arrays, received ${typeof x}.`);
-  if (isTypedArray(x)) return { data: x, shape: [x.length], dtype: dtypeOf(x, who) };
+  if (isTypedArray(x)) {
+    const data = storable(x);
+    return { data, shape: [x.length], dtype: dtypeOf(data, who) };
+  }
   if (Array.isArray(x)) return flatten(x, who);
   if (isColumn(x)) {
     if (size(x.shape) !== x.data.length)
       throw new ShapeError(`${who}: shape [${x.shape}] needs ${size(x.shape)} elements. Received ${x.data.length}.`);
-    if (!(x.data instanceof dtypes[x.dtype].array))
+    const data = storable(x.data);
+    if (!(data instanceof dtypes[x.dtype].array))
       throw new ConfigError(`${who}: dtype ${x.dtype} is held in a ${dtypes[x.dtype].array.name}. Received a ${x.data.constructor.name}.`);
-    return x;
+    return data === x.data ? x : { ...x, data };
   }
   throw new ConfigError(`${who}: expected a typed array, nested arrays or a column { data, shape, dtype }.`);
 }
