@@ -37,7 +37,7 @@ export function allocate(dtype: DType, length: number): TypedArray {
 /**
  * The dtype of an operation on `a` and `b`, by NumPy's rules on the dtypes that exist here:
  * bool gives way to everything; an integer gives way to a float; mixed signs of one size widen to i32;
- * f16 with bf16 gives f32; u32 with a signed type gives i32 (there is no i64).
+ * f16 with bf16 gives f32; u32 with a signed type gives i32 (there is no i64), so values from 2³¹ on wrap to negative ones.
  */
 export function promote(a: DType, b: DType): DType {
   if (a === b) return a;

@@ -58,6 +58,11 @@ export function numberNode(x: TensorLike): Node {
   const n = toNode(x);
   return n.dtype === 'bool' ? ops.cast(n, 'i32') : n;
 }
+/** √x whose gradient at 0 is 0, as PyTorch's norms and deviations have it (the root's own is ∞, and ∞·0 is NaN). */
+export function rootNode(x: Node): Node {
+  const isZero = ops.eq(x, ops.constant(0, x));
+  return ops.select(isZero, ops.constant(0, x), ops.sqrt(ops.select(isZero, ops.constant(1, x), x)));
+}
 /** Indices: any integer dtype as i32; whole-valued numbers are accepted. */
 export function indexNode(x: TensorLike, who: string): Node {
   if (isTensor(x) || isReadable(x)) {

@@ -4,7 +4,7 @@ import { DTypeError } from '../base/errors.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
 import type { BinaryOp, UnaryOp } from '../kernel/scalar-ops.js';
-import { atLeastFloat, atLeastInt, floatNode, numberNode, promoted, toNode, toTensor } from './operand.js';
+import { atLeastFloat, atLeastInt, floatNode, numberNode, promoted, rootNode, toNode, toTensor } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 const like = (x: Node, value: number): Node => ops.constant(value, x);
@@ -35,7 +35,7 @@ const binaryNode =
 
 // ---- arithmetic
 
-/** a + b. On bool: logical or, as in NumPy. */
+/** a + b. On bool: logical or, as in NumPy. Like all of these, u32 with a signed type is computed in i32 and wraps: there is no i64. */
 export const add = binaryNode((a, b) => (a.dtype === 'bool' ? ops.or(a, b) : ops.add(a, b)));
 /** a − b; bool counts as i32. */
 export const subtract = binary('sub', atLeastInt);
@@ -102,7 +102,8 @@ export const nanToNum = (x: TensorLike, options: { nan?: number; posinf?: number
 export const exp = unaryFloat('exp');
 /** eˣ − 1, accurate near 0. */
 export const expm1 = unaryFloat('expm1');
-export const exp2 = onFloat((x) => ops.exp(ops.mul(x, like(x, Math.LN2))));
+/** 2ˣ, exact at whole numbers. */
+export const exp2 = onFloat((x) => ops.pow(like(x, 2), x));
 export const log = unaryFloat('log');
 /** ln(1 + x), accurate near 0. */
 export const log1p = unaryFloat('log1p');
@@ -119,10 +120,42 @@ export const logAddExp = binaryNode((a, b) => {
 export const sqrt = unaryFloat('sqrt');
 export const rsqrt = unaryFloat('rsqrt');
 export const cbrt = onFloat((x) => ops.mul(ops.sign(x), ops.pow(ops.abs(x), like(x, 1 / 3))));
-export const hypot = binaryNode((a, b) => ops.sqrt(ops.add(ops.mul(a, a), ops.mul(b, b))), atLeastFloat);
+/** √(a² + b²) without overflow or underflow of the squares; its gradient at (0, 0) is 0. */
+export const hypot = binaryNode((a, b) => {
+  // The value does not depend on the scale, so no gradient goes through it.
+  const top = ops.stopGradient(ops.max(ops.abs(a), ops.abs(b)));
+  const one = like(top, 1);
+  const isPlain = ops.and(ops.lt(like(top, 0), top), ops.lt(top, like(top, Number.POSITIVE_INFINITY)));
+  const scale = ops.select(isPlain, top, one);
+  const p = ops.div(a, scale);
+  const q = ops.div(b, scale);
+  return ops.mul(scale, rootNode(ops.add(ops.mul(p, p), ops.mul(q, q))));
+}, atLeastFloat);
 /** Gauss's error function. */
 export const erf = unaryFloat('erf');
-export const erfc = onFloat((x) => ops.sub(like(x, 1), ops.erf(x)));
+/** Press et al.'s fit: ln(erfc(z)·e^{z²}/t) as a polynomial in t = 1 / (1 + z/2), constant first. */
+const erfcFit = [
+  -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277,
+];
+/**
+ * 1 − erf(x) with its tail: relative error about 1e-6 (Press et al., Numerical Recipes, 6.2: `erfcc`, 1.2e-7 before
+ * rounding).
+ */
+export const erfc = onFloat((x) => {
+  const plain = ops.sub(like(x, 1), ops.erf(x));
+  const a = ops.abs(x);
+  // Beyond 12 the result is 0 in f32, and ∞ − ∞ would follow.
+  const z = ops.min(a, like(x, 12));
+  const t = ops.div(like(x, 1), ops.add(like(x, 1), ops.mul(like(x, 0.5), z)));
+  const fit = erfcFit.reduceRight<Node>((y, c) => ops.add(ops.mul(y, t), like(x, c)), like(x, 0));
+  // z² of a z cut to 1/128 is exact; the exponential of the rounded z² would lose z² units in the last place.
+  const cut = ops.mul(ops.round(ops.mul(z, like(x, 128))), like(x, 1 / 128));
+  const rest = ops.mul(ops.sub(cut, z), ops.add(cut, z));
+  const tail = ops.mul(ops.mul(ops.mul(t, ops.exp(fit)), ops.exp(rest)), ops.exp(ops.neg(ops.mul(cut, cut))));
+  const value = ops.select(ops.lt(a, like(x, 0.5)), plain, ops.select(ops.lt(x, like(x, 0)), ops.sub(like(x, 2), tail), tail));
+  // The gradient is erf's, exact; that of the fit is not.
+  return ops.add(ops.stopGradient(value), ops.sub(plain, ops.stopGradient(plain)));
+});
 
 // ---- rounding
 
@@ -151,19 +184,51 @@ export const atan = onFloat((x) => ops.atan2(x, like(x, 1)));
 const cosOfSine = (x: Node): Node => ops.sqrt(ops.mul(ops.sub(like(x, 1), x), ops.add(like(x, 1), x)));
 export const asin = onFloat((x) => ops.atan2(x, cosOfSine(x)));
 export const acos = onFloat((x) => ops.atan2(cosOfSine(x), x));
+/** −1 below 0, else 1. Not sign(x): its 0 would take the gradient of odd functions at 0. */
+const side = (x: Node): Node => ops.select(ops.lt(x, like(x, 0)), like(x, -1), like(x, 1));
+/**
+ * `near` of a ≥ 0 below 10, beyond ½eᵃ, which sinh and cosh are there to the last digit. As ½e · e^(a − 1), since eᵃ
+ * overflows before they do (the difference is exact).
+ */
+const halfExp = (a: Node, near: (a: Node) => Node): Node => {
+  const isNear = ops.lt(a, like(a, 10));
+  const far = ops.mul(like(a, Math.E / 2), ops.exp(ops.sub(a, like(a, 1))));
+  return ops.select(isNear, near(ops.select(isNear, a, like(a, 0))), far);
+};
 export const sinh = onFloat((x) => {
-  // By expm1, so that small x keep their digits.
-  const e = ops.expm1(x);
-  return ops.mul(like(x, 0.5), ops.add(e, ops.div(e, ops.add(e, like(x, 1)))));
+  const s = side(x);
+  const y = halfExp(ops.mul(x, s), (a) => {
+    // By expm1, so that small x keep their digits.
+    const e = ops.expm1(a);
+    return ops.mul(like(a, 0.5), ops.add(e, ops.div(e, ops.add(e, like(a, 1)))));
+  });
+  return ops.mul(s, y);
 });
-export const cosh = onFloat((x) => ops.mul(like(x, 0.5), ops.add(ops.exp(x), ops.exp(ops.neg(x)))));
+export const cosh = onFloat((x) => halfExp(ops.mul(x, side(x)), (a) => ops.mul(like(a, 0.5), ops.add(ops.exp(a), ops.exp(ops.neg(a))))));
 export const tanh = unaryFloat('tanh');
+/** From where on asinh and acosh are ln 2x to the last digit; its square is finite. */
+const farOut = (x: Node): Node => like(x, x.dtype === 'f16' ? 128 : 2048);
+/** ln 2x for x beyond `farOut`, `near` of the others. */
+const logTwice = (x: Node, near: (x: Node) => Node): Node => {
+  const isFar = ops.le(farOut(x), x);
+  const one = like(x, 1);
+  const far = ops.add(ops.log(ops.select(isFar, x, one)), like(x, Math.LN2));
+  return ops.select(isFar, far, near(ops.select(isFar, one, x)));
+};
 export const asinh = onFloat((x) => {
-  const a = ops.abs(x);
-  const root = ops.sqrt(ops.add(ops.mul(a, a), like(x, 1)));
-  return ops.mul(ops.sign(x), ops.log1p(ops.add(a, ops.div(ops.mul(a, a), ops.add(root, like(x, 1))))));
+  const s = side(x);
+  const y = logTwice(ops.mul(x, s), (a) => {
+    const root = ops.sqrt(ops.add(ops.mul(a, a), like(x, 1)));
+    return ops.log1p(ops.add(a, ops.div(ops.mul(a, a), ops.add(root, like(x, 1)))));
+  });
+  return ops.mul(s, y);
 });
-export const acosh = onFloat((x) => ops.log(ops.add(x, ops.sqrt(ops.mul(ops.sub(x, like(x, 1)), ops.add(x, like(x, 1)))))));
+export const acosh = onFloat((x) =>
+  logTwice(x, (a) => {
+    const t = ops.sub(a, like(a, 1));
+    return ops.log1p(ops.add(t, ops.sqrt(ops.mul(t, ops.add(a, like(a, 1))))));
+  }),
+);
 export const atanh = onFloat((x) => ops.mul(like(x, 0.5), ops.sub(ops.log1p(x), ops.log1p(ops.neg(x)))));
 export const deg2rad = onFloat((x) => ops.mul(x, like(x, Math.PI / 180)));
 export const rad2deg = onFloat((x) => ops.mul(x, like(x, 180 / Math.PI)));

@@ -4,7 +4,7 @@ import { ConfigError, ShapeError } from '../base/errors.js';
 import { normalizeAxes, normalizeAxis, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
-import { floatNode, toNode } from './operand.js';
+import { floatNode, rootNode, toNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 /** One axis, several, or all when undefined or null; negative ones count from the last. */
@@ -68,9 +68,9 @@ export function variance(x: TensorLike, axis?: Axes, keepdims = false, ddof = 0)
     }),
   );
 }
-/** Standard deviation; divides by count − ddof. */
+/** Standard deviation; divides by count − ddof. Its gradient at equal values is 0. */
 export const std = (x: TensorLike, axis?: Axes, keepdims = false, ddof = 0): Tensor =>
-  fromNode(ops.sqrt(variance(x, axis, keepdims, ddof).node));
+  fromNode(rootNode(variance(x, axis, keepdims, ddof).node));
 
 const extreme =
   (who: string, f: (n: Node, axes: readonly number[]) => Node) =>
@@ -189,7 +189,7 @@ export function average(x: TensorLike, axis?: Axes, weights?: TensorLike): Tenso
 
 /**
  * Vector or matrix norm: `ord` 2 (default), 1, Infinity, −Infinity, 0 (count of nonzero), any p for vectors; 'fro' for
- * matrices (`axis` of two). Without an axis: the 2-norm of all elements.
+ * matrices (`axis` of two). Without an axis: the 2-norm of all elements. The gradient at a zero vector is 0.
  */
 export function norm(x: TensorLike, ord: number | 'fro' | null = null, axis?: Axes, keepdims = false): Tensor {
   const n = floatNode(x);
@@ -197,7 +197,7 @@ export function norm(x: TensorLike, ord: number | 'fro' | null = null, axis?: Ax
     reduce('norm', n, axis, keepdims, (_, axes) => {
       const isMatrix = axes.length === 2 && ((axis !== undefined && axis !== null) || n.shape.length === 2);
       const magnitude = ops.abs(n);
-      if (ord === null || ord === 'fro' || (ord === 2 && !isMatrix)) return ops.sqrt(ops.sum(ops.mul(n, n), axes));
+      if (ord === null || ord === 'fro' || (ord === 2 && !isMatrix)) return rootNode(ops.sum(ops.mul(n, n), axes));
       if (isMatrix) {
         if (Math.abs(ord) !== 1 && Math.abs(ord) !== Infinity)
           throw new ConfigError(`norm: ord ${ord} of a matrix needs singular values. Expected 'fro', ±1 or ±Infinity.`);
@@ -214,7 +214,11 @@ export function norm(x: TensorLike, ord: number | 'fro' | null = null, axis?: Ax
       if (ord === 0) return ops.cast(countTrue(ops.cast(n, 'bool'), axes), n.dtype);
       if (ord === 1) return ops.sum(magnitude, axes);
       const s = ops.sum(ops.pow(magnitude, ops.constant(ord, n)), axes);
-      return ops.pow(s, ops.constant(1 / ord, s));
+      const root = (x: Node): Node => ops.pow(x, ops.constant(1 / ord, x));
+      if (ord < 1) return root(s);
+      // As rootNode: the gradient at 0 is 0.
+      const isZero = ops.eq(s, ops.constant(0, s));
+      return ops.select(isZero, ops.constant(0, s), root(ops.select(isZero, ops.constant(1, s), s)));
     }),
   );
 }
