@@ -18,6 +18,8 @@ export class EpochClock implements Callback {
   #started = performance.now();
   #training: number | null = null;
   #isOpen = false;
+  /** Whether a step was trained. */
+  hasBegun = false;
 
   #elapsed(): number {
     return this.#before + (performance.now() - this.#started) / 1000;
@@ -34,10 +36,14 @@ export class EpochClock implements Callback {
   onEpochBegin(): void {
     this.#open(0);
   }
+  onProgress(): void {
+    this.hasBegun = true;
+  }
   onTestBegin(): void {
     this.#training ??= this.#elapsed();
   }
   onEpochEnd(): void {
+    this.hasBegun = true;
     const total = this.#elapsed();
     this.times.push({ training: this.#training ?? total, total });
     this.#isOpen = false;

@@ -11,6 +11,7 @@ import { UsageError } from './failure.js';
 import { isBuiltIn, requireFile } from './models.js';
 import { writeJson } from './output.js';
 import { type DatasetName, datasetNames, type TrainOptions } from './program.js';
+import { lockRun, type RunLock, requireNotLocked } from './run-lock.js';
 
 /** Everything that decides what a run computes. */
 export interface RunSettings {
@@ -32,8 +33,10 @@ export interface Run {
   readonly folder: string;
   readonly settings: RunSettings;
   readonly isResumed: boolean;
-  /** Removes what a new run made, unless there is a checkpoint to go on from. */
-  discard(): Promise<void>;
+  /** Removes what a new run made, unless there is a checkpoint to go on from. Resolves to whether it is gone. */
+  discard(): Promise<boolean>;
+  /** Lets other processes train here. */
+  release(): void;
 }
 
 const RUN_FILE = 'run.json';
@@ -56,8 +59,8 @@ async function startRun(options: TrainOptions): Promise<Run> {
       throw new UsageError(`--model: there is no file ${model}. Expected cnn, mlp or a file, received "${model}".`);
     await requireFile('--model', model);
   }
-  const { folder, made } =
-    options.out === undefined ? await numberedFolder(`${dataset}-${modelName(model)}`) : await namedFolder(options.out);
+  const { folder, made, lock } =
+    options.out === undefined ? await numberedFolder(`${dataset}-${modelName(model)}`) : await namedRun(options.out);
   // The run must not change when the file does.
   const own = isBuiltIn(model) ? model : `initial${model.endsWith('.json') ? '.json' : '.tenon'}`;
   const settings: RunSettings = {
@@ -78,9 +81,10 @@ async function startRun(options: TrainOptions): Promise<Run> {
     isResumed: false,
     async discard() {
       // A run with a checkpoint can go on.
-      if ((await readdir(join(folder, 'checkpoints')).catch(() => [])).length > 0) return;
+      if ((await readdir(join(folder, 'checkpoints')).catch(() => [])).length > 0) return false;
       for (const name of [RUN_FILE, own]) if (!isBuiltIn(name)) await rm(join(folder, name), { force: true });
       await rmdir(join(folder, 'checkpoints')).catch(() => undefined);
+      lock.release();
       // Only what this run made, and only while it is empty.
       for (let at = folder; made !== null; at = dirname(at)) {
         const isGone = await rmdir(at).then(
@@ -89,7 +93,9 @@ async function startRun(options: TrainOptions): Promise<Run> {
         );
         if (!isGone || at === made) break;
       }
+      return true;
     },
+    release: lock.release,
   };
   try {
     if (own !== model) await copyFile(model, join(folder, own));
@@ -107,9 +113,43 @@ async function startRun(options: TrainOptions): Promise<Run> {
 export const saveSettings = (run: Run): Promise<void> => writeJson(join(run.folder, RUN_FILE), run.settings);
 
 /** `made`: the first folder that had to be made. */
+interface OwnFolder {
+  readonly folder: string;
+  readonly made: string | null;
+  readonly lock: RunLock;
+}
+
+async function namedRun(folder: string): Promise<OwnFolder> {
+  const requireNew = async (): Promise<void> => {
+    if (await exists(join(folder, RUN_FILE)))
+      throw new UsageError(`--out: ${folder} holds a run already. Go on with --resume ${folder}, or choose another folder.`);
+  };
+  await requireNotLocked('--out', folder);
+  await requireNew();
+  const { made } = await namedFolder(folder);
+  const lock = await takeFolder('--out', folder);
+  try {
+    // Another process may have begun and ended here since.
+    await requireNew();
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  return { folder, made, lock };
+}
+
+async function takeFolder(option: string, folder: string): Promise<RunLock> {
+  try {
+    return await lockRun(option, folder);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(
+      `${option}: ${folder} can't be written to (${error instanceof Error ? error.message : String(error)}). Choose another folder.`,
+    );
+  }
+}
+
 async function namedFolder(folder: string): Promise<{ folder: string; made: string | null }> {
-  if (await exists(join(folder, RUN_FILE)))
-    throw new UsageError(`--out: ${folder} holds a run already. Go on with --resume ${folder}, or choose another folder.`);
   try {
     return { folder, made: await makeFolders(folder) };
   } catch (error) {
@@ -120,14 +160,15 @@ async function namedFolder(folder: string): Promise<{ folder: string; made: stri
 }
 
 /** runs/<name>-1, or the next number that is free. */
-async function numberedFolder(name: string): Promise<{ folder: string; made: string | null }> {
+async function numberedFolder(name: string): Promise<OwnFolder> {
   const { folder: runs, made } = await namedFolder('runs');
   for (let n = 1; ; n++) {
     const folder = join(runs, `${name}-${n}`);
     try {
       await mkdir(folder);
-      return { folder, made: made ?? folder };
+      return { folder, made: made ?? folder, lock: await takeFolder('runs', folder) };
     } catch (error) {
+      if (error instanceof UsageError) throw error;
       if (error instanceof Error && 'code' in error && error.code === 'EEXIST') continue;
       throw new UsageError(
         `runs: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Choose one with --out.`,
@@ -163,8 +204,14 @@ async function resumeRun(options: TrainOptions): Promise<Run> {
     dataDir: options.dataDir ?? saved.dataDir,
     device: options.device ?? saved.device,
   };
-  const run: Run = { folder, settings, isResumed: true, discard: async () => undefined };
-  if (settings.epochs !== saved.epochs) await saveSettings(run);
+  const lock = await takeFolder('--resume', folder);
+  const run: Run = { folder, settings, isResumed: true, discard: async () => false, release: lock.release };
+  try {
+    if (settings.epochs !== saved.epochs) await saveSettings(run);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
   return run;
 }
 

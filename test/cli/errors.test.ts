@@ -85,7 +85,7 @@ describe('exit code 2', () => {
     [['train', '--limit', '0'], /--limit.*whole number/],
     [['train', '--optimizer', 'adem'], /--optimizer.*adam/],
     [['train', '--dataset', 'imagenet'], /--dataset.*shapes, cifar10, mnist, fashion-mnist/],
-    [['train', '--device', 'gpu'], /unknown device.*native, reference.*"gpu"/],
+    [['train', '--device', 'gpu'], /--device: there is no device "gpu"\. Expected native or reference/],
     [['train'], /TENON_DEVICE.*"gpu"/, { TENON_DEVICE: 'gpu' }],
     [['train'], /TENON_NUM_THREADS.*"none"/, { TENON_NUM_THREADS: 'none', TENON_DEVICE: 'native' }],
     [['train', '--model', 'vgg'], /no file vgg.*cnn, mlp/],
@@ -95,11 +95,12 @@ describe('exit code 2', () => {
     [['train', '--dataset', 'mnist', '--data-dir', 'nowhere'], /--data-dir: there is no folder nowhere/],
     [['train', '--dataset', 'mnist', '--data-dir', 'empty'], /mnist: MNIST is not there.*train-images-idx3-ubyte\.gz/],
     [['train', '--dataset', 'cifar10', '--data-dir', 'empty'], /cifar10: CIFAR-10 is not there.*cifar-10-binary\.tar\.gz/],
-    [['train', '--limit', '10', '--batch-size', '11'], /batchSize 11 is larger than the data/],
+    [['train', '--limit', '10', '--batch-size', '11'], /--batch-size: 11 is larger than the 10 training pictures.*at most 10/],
     [['train', '--out', 'truncated.tenon/run'], /--out: the folder truncated\.tenon\/run can't be made/],
     [['train', '--out', 'run'], /run holds a run already.*--resume run/],
     [['train', '--json', 'nowhere/x.json'], /--json: there is no folder nowhere/],
     [['train', '--json', 'empty'], /--json: empty is a folder/],
+    [['train', '--limit', '7'], /--batch-size: 32 is larger than the 7 training pictures.*larger --limit/],
     [['train', '--resume', 'empty'], /empty holds no run/],
     [['train', '--resume', 'not-a-run'], /run\.json is damaged/],
     [['train', '--resume'], /no run in runs\//],
@@ -121,6 +122,12 @@ describe('exit code 2', () => {
     expect(stderr).toMatch(/^tenon: [^\n]+\n$/);
     expect(code).toBe(2);
     expect(readdirSync(folder)).toEqual(before);
+  });
+
+  test('a model that is no model is found out before the data set is looked at', async () => {
+    const { code, stderr } = await tenon(['train', '--model', 'broken.json', '--dataset', 'mnist', '--data-dir', 'empty'], folder);
+    expect(stderr).toMatch(/broken\.json is no JSON/);
+    expect(code).toBe(2);
   });
 
   // Root may write everywhere.

@@ -1,7 +1,8 @@
 /** @file `tenon evaluate`: loss, accuracy, scores of each class and the confusion matrix on a test set. */
 import { dirname } from 'node:path';
-import { currentDevice, setDevice } from '../../device/registry.js';
+import { currentDevice } from '../../device/registry.js';
 import { describeDataset, loadDataset, requireFolder } from '../datasets.js';
+import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import { loadModelFile, requireFit } from '../models.js';
 import { four, percent, say, writeJson } from '../output.js';
@@ -11,7 +12,7 @@ import { version } from '../version.js';
 
 /** Runs the command. Throws UsageError and what the library throws. */
 export async function evaluate(path: string, options: EvaluateCommandOptions): Promise<void> {
-  if (options.device !== undefined) setDevice(options.device);
+  if (options.device !== undefined) useDevice('--device', options.device);
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   const loaded = await loadModelFile(path);
   const { model } = loaded;

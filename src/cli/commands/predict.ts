@@ -1,8 +1,8 @@
 /** @file `tenon predict`: the most likely classes of pictures. */
 import { dirname } from 'node:path';
 import { decodeImage } from '../../data/index.js';
-import { setDevice } from '../../device/registry.js';
 import { requireFolder } from '../datasets.js';
+import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import { loadModelFile, pictureShapeOf, requireFile } from '../models.js';
 import { percent, say, writeJson } from '../output.js';
@@ -10,7 +10,7 @@ import type { PredictCommandOptions } from '../program.js';
 
 /** Runs the command. Throws UsageError and what the library throws. */
 export async function predict(path: string, images: readonly string[], options: PredictCommandOptions): Promise<void> {
-  if (options.device !== undefined) setDevice(options.device);
+  if (options.device !== undefined) useDevice('--device', options.device);
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   for (const image of images) await requireFile('image', image);
   const { model, classNames } = await loadModelFile(path);

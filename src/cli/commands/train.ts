@@ -1,12 +1,13 @@
 /** @file `tenon train`: data, model, fit with validation and checkpoints, scores, files. */
 import { stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { currentDevice, setDevice } from '../../device/registry.js';
+import { currentDevice } from '../../device/registry.js';
 import type { Model } from '../../model/index.js';
 import { optimizers } from '../../optimizers/index.js';
 import { setRandomSeed } from '../../tensor/index.js';
 import { callbacks, type History } from '../../train/index.js';
 import { describeDataset, type LoadedDataset, loadDataset, requireFolder } from '../datasets.js';
+import { useDevice } from '../device.js';
 import { EpochClock } from '../epoch-clock.js';
 import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
@@ -14,7 +15,7 @@ import { buildModel, isBuiltIn, loadModelFile, requireFit, saveModelFile } from 
 import { describeTarget, four, percent, plural, say, shellWord, thousands, writeJson } from '../output.js';
 import type { TrainOptions } from '../program.js';
 import { scoreClasses, type TestScores } from '../report.js';
-import { checkpointFolder, modelFile, openRun, type Run, reportFile } from '../run-folder.js';
+import { checkpointFolder, modelFile, openRun, type Run, type RunSettings, reportFile } from '../run-folder.js';
 import { version } from '../version.js';
 
 /** Runs the command. Throws UsageError, Interrupted, and what the library throws. */
@@ -22,13 +23,17 @@ export async function train(options: TrainOptions): Promise<void> {
   await requirePlaces(options);
   const run = await openRun(options);
   const interruption = onInterruption('stopping after this step; press Ctrl-C again to quit at once without saving.');
+  const clock = new EpochClock();
   try {
-    await trainRun(run, options, interruption.signal);
+    await trainRun(run, options, interruption.signal, clock);
   } catch (error) {
-    // A run that never began leaves nothing behind.
-    await run.discard();
+    // A run that never began leaves nothing behind; one without a checkpoint has nothing to go on from.
+    const isGone = await run.discard();
+    if (isGone && clock.hasBegun && error instanceof Error)
+      error.message += ` What was trained is lost (${plural(clock.times.length, 'whole epoch')}): there was no checkpoint yet, so the run ${run.folder} was removed.`;
     throw error;
   } finally {
+    run.release();
     interruption.release();
   }
 }
@@ -41,13 +46,17 @@ async function requirePlaces(options: TrainOptions): Promise<void> {
     if ((await stat(options.json).catch(() => null))?.isDirectory())
       throw new UsageError(`--json: ${options.json} is a folder. Expected the name of a file.`);
   }
-  if (options.device !== undefined) setDevice(options.device);
+  if (options.device !== undefined) useDevice('--device', options.device);
 }
 
-async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): Promise<void> {
+async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal, clock: EpochClock): Promise<void> {
   const { settings } = run;
-  if (settings.device !== null) setDevice(settings.device);
+  if (settings.device !== null) useDevice('--device', settings.device);
   const device = currentDevice();
+  const path = isBuiltIn(settings.model) ? null : run.isResumed ? join(run.folder, settings.model) : (options.model ?? settings.model);
+  setRandomSeed(settings.seed);
+  // Before the data: a file that is no model is found out at once.
+  const loaded = path === null ? null : { path, model: (await loadModelFile(path)).model };
   const began = performance.now();
   const dataset = await loadDataset({
     name: settings.dataset,
@@ -56,7 +65,12 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
     signal,
   });
   say(`${describeDataset(dataset)} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
-  const model = await makeModel(run, run.isResumed ? undefined : options.model, dataset);
+  const examples = dataset.train.x.shape[0];
+  if (settings.batchSize > examples)
+    throw new UsageError(
+      `--batch-size: ${settings.batchSize} is larger than the ${plural(examples, 'training picture')}. Expected at most ${examples}. Give a smaller --batch-size${settings.limit === null ? '' : ' or a larger --limit'}.`,
+    );
+  const model = makeModel(settings, loaded, dataset);
   const optimizer = model.optimizer;
   const rate = typeof optimizer.learningRate === 'number' ? `, learning rate ${optimizer.learningRate}` : '';
   say(
@@ -64,7 +78,6 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
   );
   say(`device: ${device.name}, ${describeTarget(device.target)}`);
   say(`run: ${run.folder}${run.isResumed ? ' (resumed)' : ''}`);
-  const clock = new EpochClock();
   const history = await model.fit(dataset.train.x, dataset.train.y, {
     batchSize: settings.batchSize,
     epochs: settings.epochs,
@@ -84,15 +97,10 @@ async function trainRun(run: Run, options: TrainOptions, signal: AbortSignal): P
   await finish({ run, options, model, dataset, history, clock });
 }
 
-/** `given`: the file that a new run begins with, so that errors name it and not the run's copy. */
-async function makeModel(run: Run, given: string | undefined, dataset: LoadedDataset): Promise<Model> {
-  const { settings } = run;
-  setRandomSeed(settings.seed);
-  const path = isBuiltIn(settings.model) ? settings.model : (given ?? join(run.folder, settings.model));
-  const model = isBuiltIn(settings.model)
-    ? buildModel(settings.model, dataset.pictureShape, dataset.classNames.length)
-    : (await loadModelFile(path)).model;
-  requireFit(model, path, dataset);
+/** `loaded`: the model of a file, and its name in errors: the file that a new run begins with, not the run's copy. */
+function makeModel(settings: RunSettings, loaded: { readonly path: string; readonly model: Model } | null, dataset: LoadedDataset): Model {
+  const model = loaded?.model ?? buildModel(settings.model, dataset.pictureShape, dataset.classNames.length);
+  requireFit(model, loaded?.path ?? settings.model, dataset);
   if (!model.compiled || settings.optimizer !== null || settings.learningRate !== null) {
     const name = (settings.optimizer ?? 'adam') as keyof typeof optimizers;
     model.compile({
