@@ -101,7 +101,14 @@ export async function evaluateModel(
   const programs = new Programs(model, own, own.resolve(model, source, who));
   // Inside fit's callbacks the statistics of the epoch must survive.
   const before = new Map(programs.statistics.map((v) => [v, v.read()]));
-  const params = { epochs: 1, initialEpoch: 0, batchSize: options.batchSize ?? 32, steps: source.batches, samples: source.samples };
+  const params = {
+    epochs: 1,
+    initialEpoch: 0,
+    batchSize: options.batchSize ?? 32,
+    steps: source.batches,
+    samples: source.samples,
+    validates: false,
+  };
   const faces = faceFor(options.verbose ?? 'auto', 'test');
   const callbacks = new CallbackList([...faces, ...(options.callbacks ?? [])], {
     model,

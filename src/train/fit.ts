@@ -113,7 +113,14 @@ class Run {
     this.#programs = new Programs(this.#model, this.#compiled, resolved);
     const validationPrograms = validationResolved ? new Programs(this.#model, this.#compiled, validationResolved) : null;
     this.#compiled.buildOptimizer(this.#model.trainableWeights);
-    const params = { epochs, initialEpoch, batchSize: sources.batchSize, steps: train.batches, samples: train.samples };
+    const params = {
+      epochs,
+      initialEpoch,
+      batchSize: sources.batchSize,
+      steps: train.batches,
+      samples: train.samples,
+      validates: validation !== null,
+    };
     this.#history.params = params;
     const context: CallbackContext = {
       model: this.#model,

@@ -46,7 +46,14 @@ export async function predictModel(model: Model, x: Data | Stream, options: Pred
   const who = `predict ${model.label}`;
   const source = await sourceOf(model, who, x, undefined, options);
   model.prepare(source.shapes.inputs, who);
-  const params = { epochs: 1, initialEpoch: 0, batchSize: options.batchSize ?? 32, steps: source.batches, samples: source.samples };
+  const params = {
+    epochs: 1,
+    initialEpoch: 0,
+    batchSize: options.batchSize ?? 32,
+    steps: source.batches,
+    samples: source.samples,
+    validates: false,
+  };
   const faces = faceFor(options.verbose ?? 0, 'predict');
   const callbacks = new CallbackList([...faces, ...(options.callbacks ?? [])], {
     model,

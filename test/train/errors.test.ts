@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as layers from '../../src/layers/index.js';
 import { loadModel } from '../../src/model/load.js';
 import type { Model } from '../../src/model/model.js';
@@ -118,10 +118,37 @@ describe('fit refuses, before training', () => {
       'validationSplit with a stream',
     );
   });
-  it('a monitor that no log has', async () => {
-    await expect(classifier().fit(x, y, { ...quiet, callbacks: [callbacks.earlyStopping({ monitor: 'los' })] })).rejects.toThrow(
-      'earlyStopping: there is no "los" in the logs. Expected one of loss.',
-    );
+});
+
+describe('a monitor that no log has: one notice, and training goes on', () => {
+  const said: string[] = [];
+  beforeEach(() => {
+    said.length = 0;
+    vi.spyOn(console, 'error').mockImplementation((text: string) => void said.push(text));
+  });
+  afterEach(() => vi.restoreAllMocks());
+
+  it('an unknown name', async () => {
+    const fit = classifier().fit(x, y, { ...quiet, epochs: 3, callbacks: [callbacks.earlyStopping({ monitor: 'los' })] });
+    expect((await fit).epoch).toHaveLength(3);
+    expect(said).toEqual([
+      'tenon: earlyStopping: there is no "los" in the logs, so it does nothing. Expected one of loss. Monitor one of them.',
+    ]);
+  });
+  it('valLoss without validation, and a validation metric that is none', async () => {
+    const path = join(root, 'best.tenon');
+    const list = [callbacks.modelCheckpoint({ filepath: path, saveBestOnly: true }), callbacks.reduceLROnPlateau()];
+    await classifier().fit(x, y, { ...quiet, epochs: 2, callbacks: list });
+    expect(said).toHaveLength(2);
+    expect(said[0]).toMatch(/modelCheckpoint: there is no "valLoss".*Expected one of loss.*Give fit validationData/);
+    expect(said[1]).toMatch(/reduceLROnPlateau: there is no "valLoss"/);
+    await classifier().fit(x, y, { ...quiet, validationSplit: 0.5, callbacks: [callbacks.earlyStopping({ monitor: 'valAcc' })] });
+    expect(said[2]).toMatch(/there is no "valAcc".*Expected one of loss, valLoss\. Monitor/);
+  });
+  it('is silent where validation is only rarer than epochs', async () => {
+    const options = { ...quiet, epochs: 2, validationSplit: 0.5, validationFreq: 2 };
+    await classifier().fit(x, y, { ...options, callbacks: [callbacks.earlyStopping()] });
+    expect(said).toEqual([]);
   });
 });
 

@@ -17,6 +17,8 @@ export interface TrainParams {
   /** Steps and examples of an epoch; null when a stream doesn't say. */
   readonly steps: number | null;
   readonly samples: number | null;
+  /** Whether some epochs are validated. */
+  readonly validates: boolean;
 }
 /** What a hook can see and do. */
 export interface CallbackContext {

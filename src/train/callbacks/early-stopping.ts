@@ -61,7 +61,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping
       bestWeights = null;
     },
     async onEpochEnd(epoch, logs, { model, stop, params }) {
-      const value = monitored('earlyStopping', monitor, logs);
+      const value = monitored('earlyStopping', monitor, logs, params.validates);
       if (value === null || epoch < startFromEpoch) return;
       wait++;
       if (bestEpoch === null || isBetter(value, best)) {

@@ -7,7 +7,7 @@ export class History {
   readonly epoch: number[] = [];
   /** One list a name, such as { loss: […], accuracy: […], valLoss: […] }. */
   readonly history: Record<string, number[]> = {};
-  params: TrainParams = { epochs: 0, initialEpoch: 0, batchSize: null, steps: null, samples: null };
+  params: TrainParams = { epochs: 0, initialEpoch: 0, batchSize: null, steps: null, samples: null, validates: false };
   /** Why training ended before its last epoch, or null. */
   stopped: string | null = null;
   /** Whether the signal ended it. */

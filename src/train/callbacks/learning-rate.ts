@@ -57,10 +57,10 @@ export function reduceLROnPlateau(options: ReduceLROnPlateauOptions = {}): Callb
       if (!isResumed) [best, wait, rest] = [worst, 0, 0];
       isResumed = false;
     },
-    onEpochEnd(_epoch, logs, { model }) {
+    onEpochEnd(_epoch, logs, { model, params }) {
       const rate = rateOf(model, 'reduceLROnPlateau');
       logs.learningRate = rate;
-      const value = monitored('reduceLROnPlateau', monitor, logs);
+      const value = monitored('reduceLROnPlateau', monitor, logs, params.validates);
       if (value === null) return;
       if (rest > 0) {
         rest--;

@@ -1,7 +1,6 @@
 /** @file modelCheckpoint: saves the model or its weights after epochs (or every so many batches), all or only the best. */
 import { ConfigError } from '../../base/errors.js';
-import type { Model } from '../../model/model.js';
-import type { Callback, Logs } from './callback.js';
+import type { Callback, CallbackContext, Logs } from './callback.js';
 import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
 export interface ModelCheckpointOptions {
@@ -43,9 +42,9 @@ export function modelCheckpoint(options: ModelCheckpointOptions): Callback & { r
   let best = options.initialValueThreshold ?? worst;
   let batches = 0;
   let saved: string[] = [];
-  const save = async (model: Model, values: Logs): Promise<void> => {
+  const save = async ({ model, params }: CallbackContext, values: Logs): Promise<void> => {
     if (saveBestOnly) {
-      const value = monitored('modelCheckpoint', monitor, values);
+      const value = monitored('modelCheckpoint', monitor, values, params.validates);
       if (value === null || !isBetter(value, best)) return;
       best = value;
     }
@@ -69,10 +68,10 @@ export function modelCheckpoint(options: ModelCheckpointOptions): Callback & { r
       epochNow = epoch;
     },
     ...(saveFreq === 'epoch'
-      ? { onEpochEnd: (epoch, logs, { model }) => save(model, { ...logs, epoch: epoch + 1 }) }
+      ? { onEpochEnd: (epoch, logs, context) => save(context, { ...logs, epoch: epoch + 1 }) }
       : {
-          onTrainBatchEnd: async (batch, logs, { model }) => {
-            if (++batches % saveFreq === 0) await save(model, { ...logs, epoch: epochNow + 1, batch: batch + 1 });
+          onTrainBatchEnd: async (batch, logs, context) => {
+            if (++batches % saveFreq === 0) await save(context, { ...logs, epoch: epochNow + 1, batch: batch + 1 });
           },
         }),
     getState: () => ({ json: { best, batches, saved, epochNow } }),

@@ -1,5 +1,5 @@
 /** @file What callbacks that watch a log share: which way is better, and where the log is. */
-import { ConfigError } from '../../base/errors.js';
+import { log } from '../../base/log.js';
 import type { Logs } from './callback.js';
 
 export type MonitorMode = 'auto' | 'min' | 'max';
@@ -25,13 +25,19 @@ export function comparison(
 /** val_loss, valLoss and val_accuracy as logs are named here. */
 export const logName = (name: string): string => name.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 
-/** The monitored value; null in epochs that don't have it. Throws ConfigError when no epoch will. */
-export function monitored(who: string, monitor: string, logs: Logs): number | null {
+/**
+ * The monitored value; null in epochs that don't have it. One notice when no epoch will, as Keras warns: a long run is not
+ * lost for a name.
+ */
+export function monitored(who: string, monitor: string, logs: Logs, validates: boolean): number | null {
   const value = logs[monitor];
   if (value !== undefined) return value;
+  const names = Object.keys(logs).filter((n) => n !== 'epoch' && n !== 'batch');
+  const isValidation = (n: string): boolean => /^val[A-Z]/.test(n);
   // Validation may be rarer than epochs.
-  if (monitor.startsWith('val')) return null;
-  throw new ConfigError(
-    `${who}: there is no "${monitor}" in the logs. Expected one of ${Object.keys(logs).join(', ')}. Choose one of them as monitor.`,
-  );
+  if (isValidation(monitor) && validates && !names.some(isValidation)) return null;
+  const fix =
+    isValidation(monitor) && !validates ? 'Give fit validationData or validationSplit, or monitor one of them' : 'Monitor one of them';
+  log.notice(`${who}: there is no "${monitor}" in the logs, so it does nothing. Expected one of ${names.join(', ')}. ${fix}.`);
+  return null;
 }
