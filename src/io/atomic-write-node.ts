@@ -33,7 +33,7 @@ export async function writeFileAtomically(path: string, content: Uint8Array | re
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw explain(path, error);
+    throw explain(path, error, await isFolder(dirname(target)));
   }
   await syncFolder(folder);
   await removeLeftovers(folder);
@@ -77,12 +77,24 @@ function isRunning(pid: number): boolean {
 
 const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '');
 
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (s) => s.isDirectory(),
+    () => false,
+  );
+
 /** The system's error in words that say what to do. */
-function explain(path: string, error: unknown): TenonError {
+function explain(path: string, error: unknown, hasFolder: boolean): TenonError {
   const folder = dirname(path);
   const cause = { cause: error };
   switch (codeOf(error)) {
     case 'ENOENT':
+      // File systems of the kernel, such as /proc, say so of what they don't let be made.
+      if (hasFolder)
+        return new ConfigError(
+          `write ${path}: nothing can be written to the folder ${folder} (${error instanceof Error ? error.message : String(error)}). Choose another place.`,
+          cause,
+        );
       return new ConfigError(`write ${path}: there is no folder ${folder}. Make it, or choose another place.`, cause);
     case 'ENOTDIR':
       return new ConfigError(`write ${path}: ${folder} is a file, not a folder. Choose another place.`, cause);

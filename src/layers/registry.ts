@@ -41,6 +41,13 @@ export function classNameOf(cls: { readonly name: string; readonly className?: s
  * @example registerClass('MyBlock', MyBlock)
  */
 export function registerClass(name: string, cls: ConfigurableClass): void {
+  const given: unknown = name;
+  if (typeof given !== 'string' || given === '' || typeof cls !== 'function') {
+    const own = [given, cls].find((x): x is ConfigurableClass => typeof x === 'function')?.name;
+    throw new ConfigError(
+      `registerClass: ${typeof given === 'function' ? `the class ${own} is in the place of the name` : 'no name and class'}. Expected a name, then a class. Call registerClass('${own ?? 'MyBlock'}', ${own ?? 'MyBlock'}).`,
+    );
+  }
   const known = classes.get(name);
   if (known && known !== cls && isBuiltin.has(name))
     throw new ConfigError(`registerClass: "${name}" is a class of Tenon. Expected a name of your own. Choose another one.`);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSafetensors, writeSafetensors } from '../../src/io/safetensors.js';
 import * as layers from '../../src/layers/index.js';
+import { registerClass } from '../../src/layers/registry.js';
 import { input, type SymbolicTensor } from '../../src/layers/symbolic.js';
 import { model } from '../../src/model/functional.js';
 import { loadModel } from '../../src/model/load.js';
@@ -103,7 +104,22 @@ describe('save and loadModel', () => {
     const bytes = await readFile(path);
     await writeFile(path, bytes.subarray(0, bytes.length - 40));
     await expect(loadModel(path)).rejects.toThrow(/cut\.tenon/);
+    if (process.platform === 'linux')
+      await expect(make().save('/proc/b.tenon')).rejects.toThrow(/write \/proc\/b\.tenon: .*folder \/proc.*(ENOENT|may not be written)/);
     await expect(make().save(join(root, 'no', 'such', 'm.tenon'))).rejects.toThrow('there is no folder');
+  });
+  it('registerClass shows the right call when the name is missing', () => {
+    class Res {
+      getConfig() {
+        return {};
+      }
+    }
+    const wrong = registerClass as unknown as (a: unknown, b?: unknown) => void;
+    expect(() => wrong(Res)).toThrow(
+      "registerClass: the class Res is in the place of the name. Expected a name, then a class. Call registerClass('Res', Res).",
+    );
+    expect(() => wrong(Res, 'Res')).toThrow("Call registerClass('Res', Res).");
+    expect(() => wrong('Res')).toThrow("no name and class. Expected a name, then a class. Call registerClass('MyBlock', MyBlock).");
   });
 });
 
