@@ -122,7 +122,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   compile(options: CompileOptions): this {
     if (this.#compiled?.isTraining)
       throw new ConfigError(`compile ${this.label}: the model is being trained. Expected no fit under way. Await it first.`);
-    this.#compiled = new Compiled(options, `compile ${this.label}`);
+    this.#compiled = new Compiled(options, `compile ${this.label}`, this.outputNames);
     return this;
   }
   /** The optimizer that compile() was given. Throws ConfigError before. */

@@ -6,6 +6,7 @@ import type { DType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type Shape, showShape } from '../base/shape.js';
 import { type ArrayColumn, type ColumnLike, toColumn } from '../data/column.js';
+import type { PartialShape } from '../layers/symbolic.js';
 import { isTensor, type Tensor, type TensorSpec } from '../tensor/index.js';
 
 /** One, a list, or an object by input or output name. */
@@ -122,12 +123,34 @@ const toF32 = (w: ArrayColumn): ArrayColumn => ({ data: Float32Array.from(w.data
 /** How much each class counts, by class number. */
 export type ClassWeight = { readonly [label: number]: number } | ReadonlyMap<number, number>;
 
+/** Throws ConfigError for a key of classWeight that is no class of an output of this shape. */
+export function checkClasses(classWeight: ClassWeight | undefined, output: PartialShape, who: string): void {
+  const classes = output[output.length - 1];
+  // One value an example: any label can be weighted.
+  if (!classWeight || classes === null || classes < 2) return;
+  for (const label of weightsByLabel(classWeight).keys())
+    if (!(Number.isInteger(label) && label >= 0 && label < classes))
+      throw new ConfigError(
+        `${who}: classWeight has the key ${label}, which is no class of the model. Expected class numbers in [0, ${classes}), received ${label}.`,
+      );
+}
+function weightsByLabel(classWeight: ClassWeight): ReadonlyMap<number, number> {
+  return classWeight instanceof Map ? classWeight : new Map(Object.entries(classWeight).map(([k, v]) => [Number(k), v]));
+}
+
 /** The columns with weights multiplied by those of the classes of the (only) target. */
 export function applyClassWeight(columns: Columns, classWeight: ClassWeight | undefined, who: string): Columns {
   if (!classWeight) return columns;
   if (columns.targets.length !== 1)
     throw new ConfigError(`${who}: classWeight with ${columns.targets.length} targets. Expected one target. Use sampleWeight.`);
-  const weightOf = classWeight instanceof Map ? classWeight : new Map(Object.entries(classWeight).map(([k, v]) => [Number(k), Number(v)]));
+  const weightOf = weightsByLabel(classWeight);
+  if (!(classWeight instanceof Map))
+    for (const key of Object.keys(classWeight))
+      if (key.trim() === '' || Number.isNaN(Number(key)))
+        throw new ConfigError(`${who}: classWeight has the key "${key}". Expected class numbers, such as { 0: 1, 1: 2.5 }.`);
+  for (const [label, weight] of weightOf)
+    if (!(Number.isFinite(weight) && weight >= 0))
+      throw new ConfigError(`${who}: classWeight of class ${label} is ${String(weight)}. Expected a number ≥ 0.`);
   const [target] = columns.targets;
   const n = target.shape[0];
   const width = n === 0 ? 1 : target.data.length / n;

@@ -15,6 +15,7 @@ import type { Structure } from './batch.js';
 import { areClassNumbers, checkLabelRange, checkLabelShape } from './labels.js';
 import { camel } from './names.js';
 import { kerasObjective, type Objective, type OutputLoss, type OutputMetric } from './objective.js';
+import { checkOptionNames, compileOptionNames } from './options.js';
 import type { BatchSource } from './source.js';
 import { Means, Progress } from './state.js';
 
@@ -60,13 +61,19 @@ export class Compiled {
   #builtFor: readonly Variable[] | null = null;
 
   /** Throws ConfigError for unknown names. */
-  constructor(options: CompileOptions, who: string) {
+  constructor(options: CompileOptions, who: string, outputNames: readonly string[] | null = null) {
+    checkOptionNames(options, compileOptionNames, who);
     this.options = options;
     this.optimizer = getOptimizer(options.optimizer ?? 'rmsprop');
     if (options.loss !== undefined && options.objective)
       throw new ConfigError(`${who}: both loss and objective. Expected one of them. An objective computes its loss itself.`);
     for (const id of isList(options.loss) ? options.loss : isByName(options.loss) ? Object.values(options.loss) : [options.loss])
       if (typeof id === 'string') getLoss(id);
+    // Otherwise when the outputs are known.
+    if (outputNames) {
+      this.#lossIds(outputNames, who);
+      this.#lossWeights(outputNames, who);
+    }
   }
 
   /** Means and metrics beside those of a training under way. */
@@ -165,7 +172,11 @@ export class Compiled {
   }
   #lossWeights(names: readonly string[], who: string): number[] {
     const { lossWeights } = this.options;
-    return lossWeights === undefined ? names.map(() => 1) : perOutput<number>(lossWeights, names, `${who}: lossWeights`, 1);
+    if (lossWeights === undefined || lossWeights === null) return names.map(() => 1);
+    const weights = perOutput<number>(lossWeights, names, `${who}: lossWeights`, 1);
+    const wrong = weights.findIndex((w) => !Number.isFinite(w));
+    if (wrong >= 0) throw new ConfigError(`${who}: lossWeights of "${names[wrong]}" is ${String(weights[wrong])}. Expected a number.`);
+    return weights;
   }
   #makeMetrics(
     names: readonly string[],

@@ -5,7 +5,7 @@
 import { ConfigError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
 import { random, type Step } from '../tensor/index.js';
-import type { ClassWeight, Data, DataLike } from './batch.js';
+import { type ClassWeight, checkClasses, type Data, type DataLike } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
@@ -15,6 +15,7 @@ import { NonFiniteLossError } from './errors.js';
 import { testPass } from './evaluate.js';
 import { openSources, type ValidationData } from './fit-data.js';
 import { validationName } from './names.js';
+import { checkOptionNames, checkVerbose, fitOptionNames } from './options.js';
 import { Breather, Pipeline } from './pipeline.js';
 import type { BatchForm, BatchSource, Stream } from './source.js';
 import { Programs } from './step.js';
@@ -99,6 +100,8 @@ class Run {
   async all(x: Data | Stream, y: Data | undefined): Promise<History> {
     const options = this.#options;
     const { epochs = 1, initialEpoch = 0 } = options;
+    checkOptionNames(options, fitOptionNames, this.#who);
+    checkVerbose(options.verbose, this.#who);
     if (!Number.isInteger(epochs) || epochs < 1) throw new ConfigError(`${this.#who}: epochs ${epochs}. Expected a whole number ≥ 1.`);
     // backupAndRestore is a callback that carries the option.
     const checkpoint = options.checkpoint ?? options.callbacks?.find((c) => c.checkpoint)?.checkpoint;
@@ -108,6 +111,7 @@ class Run {
     const sources = await openSources(this.#model, x, y, options, this.#who, seed);
     const { train, validation } = sources;
     this.#model.prepare(train.shapes.inputs, this.#who);
+    checkClasses(options.classWeight, this.#model.outputSpecs()[0].shape, this.#who);
     const resolved = this.#compiled.resolve(this.#model, train, this.#who);
     const validationResolved = validation ? this.#compiled.resolve(this.#model, validation, `${this.#who}: validationData`) : null;
     this.#programs = new Programs(this.#model, this.#compiled, resolved);

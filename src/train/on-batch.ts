@@ -1,7 +1,7 @@
 /** @file trainOnBatch and testOnBatch: one step on given arrays. Programs are kept by shape, as in fit. */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
-import { applyClassWeight, type ClassWeight, type Data, type DataLike, specOf, toColumns } from './batch.js';
+import { applyClassWeight, type ClassWeight, checkClasses, type Data, type DataLike, specOf, toColumns } from './batch.js';
 import type { Compiled } from './compiled.js';
 import { NonFiniteLossError } from './errors.js';
 import type { Evaluation } from './evaluate.js';
@@ -32,6 +32,7 @@ export async function stepOnBatch(
     open: () => () => null,
   };
   model.prepare(source.shapes.inputs, who);
+  checkClasses(options.classWeight, model.outputSpecs()[0].shape, who);
   if (kind === 'train' && given.isTraining)
     throw new ConfigError(`${who}: the model is being trained by fit. Expected one at a time. Await fit first.`);
   const compiled = given.isTraining ? given.aside : given;

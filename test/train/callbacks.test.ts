@@ -193,7 +193,7 @@ describe('loggers', () => {
 });
 
 describe('the progress bar', () => {
-  const params = { epochs: 2, initialEpoch: 0, batchSize: 32, steps: 100, samples: 3200 };
+  const params = { epochs: 2, initialEpoch: 0, batchSize: 32, steps: 100, samples: 3200, validates: false };
   const event = {
     phase: 'train',
     epoch: 0,

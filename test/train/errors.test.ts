@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import * as layers from '../../src/layers/index.js';
+import { input, type SymbolicTensor } from '../../src/layers/symbolic.js';
+import { model } from '../../src/model/functional.js';
 import { loadModel } from '../../src/model/load.js';
 import type { Model } from '../../src/model/model.js';
 import { sequential } from '../../src/model/sequential.js';
@@ -10,6 +12,7 @@ import { optimizers } from '../../src/optimizers/index.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
 import * as callbacks from '../../src/train/callbacks/index.js';
 import { NonFiniteLossError } from '../../src/train/errors.js';
+import type { FitOptions } from '../../src/train/fit.js';
 import { points } from './support.js';
 
 let root: string;
@@ -44,6 +47,34 @@ describe('fit refuses, before training', () => {
   it('unknown names, with those that exist', () => {
     expect(() => classifier('crossentropi')).toThrow(/loss: "crossentropi" is not known. Expected one of .*categoricalCrossentropy/);
     expect(() => sequential().compile({ optimizer: 'adamm' })).toThrow(/optimizer: "adamm" is not known/);
+  });
+  it('unknown options, with the one that was meant', async () => {
+    const fitWith = (options: object): Promise<unknown> => classifier().fit(x, y, { ...quiet, ...options });
+    await expect(fitWith({ epoch: 3 })).rejects.toThrow('fit Sequential "net": there is no option "epoch". Expected "epochs"');
+    await expect(fitWith({ batch_size: 4 })).rejects.toThrow('Write batchSize.');
+    await expect(fitWith({ frobnicate: 4 })).rejects.toThrow(/there is no option "frobnicate". Expected some of batchSize, epochs, /);
+    await expect(fitWith({ verbose: 3 })).rejects.toThrow("verbose 3. Expected 'auto', 0 (silent), 1 (a bar) or 2");
+    await expect(fitWith({ verbose: undefined, epochs: undefined, callbacks: [] })).resolves.toBeDefined();
+    expect(() => sequential({ name: 'net' }).compile({ optimiser: 'sgd' } as object)).toThrow(
+      'compile Sequential "net": there is no option "optimiser". Expected "optimizer"',
+    );
+  });
+  it('losses and weights of outputs and classes that are not there', async () => {
+    const t = input({ shape: [2] });
+    const two = model({
+      inputs: t,
+      outputs: { a: layers.dense({ units: 1 }).apply<SymbolicTensor>(t), b: layers.dense({ units: 1 }).apply<SymbolicTensor>(t) },
+    });
+    expect(() => two.compile({ loss: { a: 'mse', c: 'mse' } })).toThrow(/^compile .*loss: no output "c". Expected one of a, b/);
+    expect(() => two.compile({ loss: 'mse', lossWeights: { c: 1 } })).toThrow(/lossWeights: no output "c". Expected one of a, b/);
+    expect(() => two.compile({ loss: 'mse', lossWeights: { a: Number.NaN } })).toThrow('lossWeights of "a" is NaN. Expected a number');
+    const weighted = (classWeight: object): Promise<unknown> => classifier().fit(x, y, { ...quiet, classWeight } as FitOptions);
+    await expect(weighted({ 0: 1, 3: 2 })).rejects.toThrow('classWeight has the key 3, which is no class of the model');
+    await expect(weighted(new Map([[-1, 2]]))).rejects.toThrow('classWeight has the key -1');
+    await expect(weighted({ cat: 2 })).rejects.toThrow('classWeight has the key "cat". Expected class numbers');
+    await expect(weighted({ 1: 'much' })).rejects.toThrow('classWeight of class 1 is much. Expected a number ≥ 0');
+    await expect(classifier().trainOnBatch(x, y, { classWeight: { 3: 2 } })).rejects.toThrow('classWeight has the key 3');
+    await expect(weighted({ 2: 0.5 })).resolves.toBeDefined();
   });
   it('labels out of range', async () => {
     const labels = Int32Array.from(y);
