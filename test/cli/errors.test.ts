@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -164,6 +165,18 @@ describe('exit code 1', () => {
     );
     expect(stderr).toMatch(/^tenon: [^\n]*the loss is (NaN|Infinity) at step \d+ [^\n]*Lower the learning rate[^\n]*\n$/);
     expect(code).toBe(1);
+  });
+
+  // The limit is on the size of files: the first checkpoint passes it.
+  test.skipIf(process.platform === 'win32')('no room for the first checkpoint: what is lost is said', async () => {
+    const { root } = await import('./built.js');
+    const script = `ulimit -f 2000; exec "${process.execPath}" "${join(root, 'dist/cli/main.js')}" train --model mlp --limit 64 --epochs 2 --out lost`;
+    const { status, stderr } = spawnSync('sh', ['-c', script], { cwd: folder, encoding: 'utf8' });
+    expect(stderr).toMatch(
+      /^tenon: [^\n]*no room left[^\n]*What was trained is lost \([12] whole epochs?\)[^\n]*the run lost was removed\.\n$/,
+    );
+    expect(status).toBe(1);
+    expect(existsSync(at('lost'))).toBe(false);
   });
 
   test('a damaged checkpoint is named', async () => {
