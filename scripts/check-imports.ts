@@ -46,9 +46,9 @@ export const importTable: Readonly<Record<string, readonly Rule[]>> = {
   losses: framework,
   metrics: [...framework, 'losses/'],
   optimizers: framework,
+  io: [...framework, 'graph/'],
   // Beyond STYLE: downloads make folders and write files as io/ does.
   data: [...framework, 'io/'],
-  io: [...framework, 'graph/'],
   // `Model.fit` is a method, so model/ calls train/; train/ sees models through their types only.
   model: [...belowModel, 'train/'],
   train: [...belowModel, 'type model/'],

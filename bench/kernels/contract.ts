@@ -151,7 +151,7 @@ const entries = [
   matmul(64, 1, 512),
 ].filter((e) => e.name.includes(filter));
 
-const driver = String.raw`
+const driver = `
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,7 +1,7 @@
 /** @file Keras's activations by name, in Python's and in camelCase spelling. A function of a tensor is accepted everywhere. */
 import { ConfigError } from '../base/errors.js';
-import * as tensor from '../tensor/index.js';
 import type { Tensor, TensorLike } from '../tensor/index.js';
+import * as tensor from '../tensor/index.js';
 import { findFunction, nameOfFunction } from './registry.js';
 
 export type Activation = (x: Tensor) => Tensor;

@@ -7,13 +7,13 @@ import { showShape } from '../base/shape.js';
 import {
   dotProductAttention,
   einsum,
-  random,
+  ones,
   RandomState,
+  random,
   softmax,
   type Tensor,
   toTensor,
   tril,
-  ones,
   type Variable,
   where,
 } from '../tensor/index.js';

@@ -22,10 +22,10 @@ export * from './merge.js';
 export * from './norm.js';
 export * from './pool.js';
 export * from './preprocess.js';
-export * from './regularize.js';
 export { registerClass, registerFunction } from './registry.js';
+export * from './regularize.js';
 export * from './reshape.js';
-export { input, isSymbolic, type InputOptions, type Producer, type SymbolicCall, SymbolicTensor } from './symbolic.js';
+export { type InputOptions, input, isSymbolic, type Producer, type SymbolicCall, SymbolicTensor } from './symbolic.js';
 
 const builtins: ConfigurableClass[] = [];
 /** The class as a function, registered for loading. */
@@ -123,16 +123,16 @@ registerBuiltins(builtins);
 export {
   averagePooling1d as avgPool1d,
   averagePooling1d as avgPooling1d,
-  averagePooling2d as avgPooling2d,
   averagePooling1d as averagePool1d,
+  averagePooling2d as avgPooling2d,
   averagePooling2d as avgPool2d,
   averagePooling2d as averagePool2d,
   concatenate as concat,
+  eLU as elu,
   globalAveragePooling1d as globalAvgPool1d,
   globalAveragePooling2d as globalAvgPool2d,
   globalMaxPooling1d as globalMaxPool1d,
   globalMaxPooling2d as globalMaxPool2d,
-  eLU as elu,
   leakyReLU as leakyRelu,
   maxPooling1d as maxPool1d,
   maxPooling2d as maxPool2d,

@@ -1,8 +1,8 @@
 /** @file Accuracies, as in Keras 3: pure functions of labels and outputs, 1 where the answer is right: [batch, …]. */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
-import type { Tensor } from '../tensor/index.js';
 import { aligned, asFloat, isSparse } from '../losses/loss.js';
+import type { Tensor } from '../tensor/index.js';
 
 /** Share of the last axis on which (yPred > threshold) agrees with the label. */
 export function binaryAccuracy(yTrue: Tensor, yPred: Tensor, options: { threshold: number }): Tensor {

@@ -2,15 +2,15 @@
 import { ConfigError } from '../base/errors.js';
 import { getLoss, type Loss, type LossName, losses } from '../losses/index.js';
 import type { Config } from '../losses/loss.js';
-import { type Tensor, sqrt } from '../tensor/index.js';
+import { sqrt, type Tensor } from '../tensor/index.js';
 import * as accuracies from './accuracy.js';
 import { Auc, type AucOptions } from './auc.js';
 import * as confusion from './confusion.js';
 import { Mean, MeanOf, Metric, type PartialShape, Sum } from './metric.js';
-import { R2Score, type R2Options } from './regression.js';
+import { type R2Options, R2Score } from './regression.js';
 
-export * from './report.js';
 export { Averaging, Mean, MeanOf, Metric, type PartialShape, Sum } from './metric.js';
+export * from './report.js';
 
 interface Named {
   name?: string;

@@ -4,8 +4,8 @@
  */
 import { ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
-import { type Shape, type Tensor, tensor, type TensorLike, type Variable, variable, where, zeros } from '../tensor/index.js';
 import { asFloat, type Config } from '../losses/loss.js';
+import { type Shape, type Tensor, type TensorLike, tensor, type Variable, variable, where, zeros } from '../tensor/index.js';
 
 /** The extents of an output; null where unknown (the batch). */
 export type PartialShape = readonly (number | null)[];

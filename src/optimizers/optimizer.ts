@@ -4,7 +4,7 @@
  */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
-import { maximum, type Tensor, tensor, type TensorLike, type Variable, variable, where, zeros } from '../tensor/index.js';
+import { maximum, type Tensor, type TensorLike, tensor, type Variable, variable, where, zeros } from '../tensor/index.js';
 import type { Rule } from './rules.js';
 import { type Config, getSchedule, type Schedule, type SerializedSchedule, serializeSchedule } from './schedules.js';
 

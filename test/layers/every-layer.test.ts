@@ -1,7 +1,7 @@
 /** @file Every layer with several configs through the one layer test. */
 import { describe, it } from 'vitest';
-import * as layers from '../../src/layers/index.js';
 import type { Layer } from '../../src/layers/index.js';
+import * as layers from '../../src/layers/index.js';
 import { type LayerTest, runLayerTest } from './run-layer-test.js';
 
 type Row = [make: () => Layer, test: LayerTest];

@@ -1,8 +1,8 @@
 /** @file Initializers (ranges, moments, seeds), regularizers and constraints, by hand. */
 import { describe, expect, it } from 'vitest';
 import { constraints, getConstraint } from '../../src/layers/constraints.js';
-import { computeFans, getInitializer, initializers, type InitializerLike } from '../../src/layers/initializers.js';
 import * as layers from '../../src/layers/index.js';
+import { computeFans, getInitializer, type InitializerLike, initializers } from '../../src/layers/initializers.js';
 import { deserialize, serialize } from '../../src/layers/registry.js';
 import { getRegularizer, regularizers } from '../../src/layers/regularizers.js';
 import { setRandomSeed, type Tensor, tensor } from '../../src/tensor/index.js';
