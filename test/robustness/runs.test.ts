@@ -56,7 +56,7 @@ describe('a run', () => {
       expect(await refused(train('--out', '/proc/nope'))).toMatch(/^2 tenon: --out: the folder \/proc\/nope can't be made \(ENOENT/);
     expect(await refused(train('--out', good))).toContain('holds a run already. Go on with --resume');
     expect(await refused(train('--out', 'wide', '--batch-size', '64'))).toContain(
-      'batchSize 64 is larger than the data. Expected at most 40',
+      '--batch-size: 64 is larger than the 40 training pictures. Expected at most 40',
     );
     await expect(readdir(join(root, 'wide'))).rejects.toThrow();
   });
