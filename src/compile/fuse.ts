@@ -202,13 +202,12 @@ export function fuse(roots: readonly Node[]): Fusion {
       if (isFree(input) || size(input.shape) < size(n.shape)) continue;
       for (const u of users.get(input) ?? []) {
         const g = storedBy.get(u);
-        if (!g || u === n || g.anchor || !sameShape(g.shape, n.shape) || candidates.has(g) || !dependsOnNone(g, candidates)) continue;
+        if (!g || u === n || g.anchor || !sameShape(g.shape, n.shape) || candidates.has(g) || dependsOn(g, candidates)) continue;
         return g;
       }
     }
     return undefined;
   };
-  const dependsOnNone = (g: Group, targets: ReadonlySet<Group>) => targets.size === 0 || !dependsOn(g, targets);
 
   for (let k = order.length - 1; k >= 0; k--) {
     const n = order[k];

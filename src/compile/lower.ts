@@ -484,12 +484,6 @@ function sort(g: Group, n: Node<'argsort'>): LoweredCall {
   };
 }
 
-/** An i32 position as an index clamped to the axis, bound in `e`. */
-function clampedPosition(e: Emitter, value: Expr, extent: number): Ix {
-  const at = e.bind(op('max', 'index', op('min', 'index', cast('index', value), index(extent - 1)), index(0)));
-  return Ix.opaque(at, at.kind === 'var' ? at.name : 'const', extent);
-}
-
 /** takeAdd: each item owns a slab of columns and adds the rows to it in order, so that the sum never depends on threads. */
 function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredCall {
   const [dy, indices] = n.inputs;
@@ -513,7 +507,7 @@ function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredC
   const k = Ix.variable('k', count);
   const kIdx = unflattenWindow(k, indices.shape);
   const picker = new Emitter(buffers, g.members);
-  const row = clampedPosition(picker, picker.emit(indices, rank === 0 ? [] : kIdx), extent);
+  const row = picker.position(picker.emit(indices, rank === 0 ? [] : kIdx), extent);
   const value = new Emitter(buffers, g.members);
   const v = value.emit(dy, [...leadIdx, ...(rank === 0 ? [] : kIdx), ...tailIdx]);
   const at = address(row);
@@ -560,7 +554,7 @@ function scatterAlong(g: Group, n: Node<'takeAlongAdd'>): LoweredCall {
   const count = indices.shape[axis];
   const e = new Emitter(buffers, g.members);
   const source = withAxis(Ix.variable('k', count));
-  const row = clampedPosition(e, e.emit(indices, source), extent);
+  const row = e.position(e.emit(indices, source), extent);
   const v = e.emit(dy, source);
   const at = flatten(withAxis(row), n.shape).toExpr();
   const zero = flatten(withAxis(Ix.variable('row', extent)), n.shape).toExpr();
