@@ -240,7 +240,7 @@ export class Emitter {
         position.kind === 'var' ? position.name : 'const',
         n.arg.size.reduce((a, b) => a * b, 1),
       );
-      return this.emit(n.inputs[0], windowAt(n.arg, idx, unflattenWindow(flat, n.arg.size)));
+      return this.emitInside(n.inputs[0], windowAt(n.arg, idx, unflattenWindow(flat, n.arg.size)), 0);
     }
     if (isOp(n, 'windowMax') || isOp(n, 'windowSum')) return this.#windowInline(n, idx);
     if (isOp(n, 'windowArgmax')) return this.#windowArgmaxInline(n, idx);
@@ -332,17 +332,31 @@ export class Emitter {
     return acc ?? neutral;
   }
 
+  /** Position of a window's first element that isn't padding: where nothing is larger than -infinity, that one is the largest. */
+  firstInside(arg: WindowArg, idx: readonly Ix[]): Expr {
+    let position: Expr | null = null;
+    let unit = arg.size.reduce((a, b) => a * b, 1);
+    for (const [d, axis] of arg.axes.entries()) {
+      unit /= arg.size[d];
+      const ahead = idx[axis].scale(-arg.stride[d]).add(arg.padding[d][0]);
+      if (ahead.max <= 0) continue;
+      let taps = op('max', 'i32', constant('i32', 0), this.indexValue(ahead, 'i32'));
+      if (ahead.max >= arg.size[d]) taps = op('min', 'i32', taps, constant('i32', arg.size[d] - 1));
+      const skipped = op('mul', 'i32', taps, constant('i32', unit));
+      position = position ? op('add', 'i32', position, skipped) : skipped;
+    }
+    return position ? this.bind(position) : constant('i32', 0);
+  }
+
   #windowArgmaxInline(n: Node<'windowArgmax'>, idx: readonly Ix[]): Expr {
     const x = n.inputs[0];
     const type = arithmetic(x.dtype);
     let best: Expr | null = null;
-    let where: Expr = constant('i32', 0);
+    let where = this.firstInside(n.arg, idx);
     this.#taps(n.arg, x, idx, (inside, at, p) => {
       const v = this.#guard(inside, type, constant(type, lowest(x.dtype)), () => this.emit(x, at));
-      if (best === null) {
-        best = v;
-        where = constant('i32', p);
-      } else {
+      if (best === null) best = v;
+      else {
         const wins = this.bind(greater(v, best));
         best = this.bind(op('select', type, wins, v, best));
         where = this.bind(op('select', 'i32', wins, constant('i32', p), where));

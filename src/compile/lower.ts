@@ -379,6 +379,8 @@ function argReduction(g: Group, n: Node<'argmax'> | Node<'argmin'> | Node<'windo
       ],
     },
   ];
+  const before = new Emitter(buffers, g.members);
+  const first = window ? before.firstInside(window, loops.idx) : constant('i32', 0);
   const e = emitStores(g, buffers, loops.idx, new Map([[n as Node, variable('where', 'i32')]]));
   const wrapped = nest(loops.axes, target, extent, { innermost: 'serial' });
   return {
@@ -387,8 +389,9 @@ function argReduction(g: Group, n: Node<'argmax'> | Node<'argmin'> | Node<'windo
       buffers: buffers.params,
       grid: wrapped.grid,
       body: wrapped.wrap([
+        ...before.body,
         { kind: 'mut', name: 'best', value: constant(type, start) },
-        { kind: 'mut', name: 'where', value: constant('i32', 0) },
+        { kind: 'mut', name: 'where', value: first },
         loop('r', 0, extent, step),
         ...e.body,
       ]),

@@ -386,6 +386,22 @@ cases.push(
     const at = o.windowArgmax(x, arg);
     return [o.windowGather(f('f32', [2, 9, 8, 5]), at, arg), o.windowScatter(f('f32', [2, 5, 4, 5]), at, arg, [2, 9, 8, 5])];
   }),
+  one('windowArgmax of nothing but -infinity, padded', ['windowArgmax', 'windowGather'], (f) =>
+    [3, 5].flatMap((extent) => {
+      const arg = pool(
+        [extent, extent],
+        [2, 1],
+        [
+          [2, 1],
+          [1, 2],
+        ],
+      );
+      const x = o.mul(f('f32', [2, 9, 8, 5]), o.full([2, 9, 8, 5], Number.NEGATIVE_INFINITY, 'f32'));
+      const low = o.min(x, o.neg(x));
+      const at = o.windowArgmax(low, arg);
+      return [at, o.windowGather(f('f32', [2, 9, 8, 5]), at, arg)];
+    }),
+  ),
   one('windowSpread', 'windowSpread', (f) =>
     o.windowSpread(
       f('f32', [2, 5, 4, 5]),
