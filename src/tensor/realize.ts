@@ -208,8 +208,7 @@ function tryRealizeSync(tensors: readonly Tensor[]): boolean {
 
 /** Computes what eager assignments left open. */
 export async function flushWrites(): Promise<void> {
-  settleReady();
-  if (pendingWrites.size > 0) await realize([]);
+  await realize([]);
 }
 
 // ---- chains

@@ -1,4 +1,6 @@
 /** @file Lazy chains: released after realization, cut when long, Programs found by structure. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { topological } from '../../src/graph/node.js';
 import * as tn from '../../src/tensor/index.js';
@@ -23,6 +25,16 @@ describe('realization', () => {
     expect(tn.programCacheSize()).toBe(grown);
     expect(grown).toBeLessThanOrEqual(size + 1);
     expect((await y.data())[0]).toBeCloseTo(Math.E + 1, 5);
+  });
+  it('lets Variables go whose first value nobody asked for', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const dropped = (() => new WeakRef(tn.variable(tn.random.uniform([64, 64]))))();
+    const kept = tn.variable(tn.zeros([2]).add(1));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    collect();
+    expect(dropped.deref()).toBeUndefined();
+    expect(Array.from(await kept.data())).toEqual([1, 1]);
   });
   it('keeps long chains short', async () => {
     let x = tn.tensor([0]);
