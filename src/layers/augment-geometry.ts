@@ -131,14 +131,14 @@ function takeEach(x: Tensor, axis: 1 | 2, indices: Tensor): Tensor {
     const flat = indices.add(arange(0, n * h, h, 'i32').reshape([n, 1]));
     return x
       .reshape([n * h, w * c])
-      .take(flat.reshape([n * k]), 0)
+      .take(flat.reshape([n * k]), 0, { mode: 'clip' })
       .reshape([n, k, w, c]);
   }
   const starts = arange(0, n * h * w, w, 'i32').reshape([n, h, 1]);
   const flat = indices.reshape([n, 1, k]).add(starts);
   return x
     .reshape([n * h * w, c])
-    .take(flat.reshape([n * h * k]), 0)
+    .take(flat.reshape([n * h * k]), 0, { mode: 'clip' })
     .reshape([n, h, k, c]);
 }
 

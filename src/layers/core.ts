@@ -168,6 +168,7 @@ export class Embedding extends Layer<EmbeddingOptions & { embeddingsInitializer:
     });
     super.build(inputShape);
   }
+  /** Ids that the table doesn't have give NaN; negative ones count from its end. */
   override call(x: Tensor): Tensor {
     return this.embeddings.read().take(x.cast('i32'), 0);
   }

@@ -11,10 +11,7 @@ function resizeAxis(x: Tensor, axis: number, out: number, interpolation: Interpo
   const inside = (v: number): number => Math.min(d - 1, Math.max(0, v));
   const pick = (f: (v: number) => number): Tensor =>
     x.take(
-      fromHost(
-        Int32Array.from(at, (v) => inside(f(v))),
-        [out],
-      ),
+      Int32Array.from(at, (v) => inside(f(v))),
       axis,
     );
   // Nearest takes the pixel under the centre: floor((i + ½) · d / out).

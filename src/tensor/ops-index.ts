@@ -1,5 +1,5 @@
 /** @file Indexing: Python-like slices, gathering, one-hot, triangles and diagonals, dynamic slices. */
-import type { DType } from '../base/dtype.js';
+import { type DType, isFloat } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { normalizeAxis, type Shape, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
@@ -130,18 +130,38 @@ export function slice(x: TensorLike, start: Index, sizes?: Index, ...more: Index
   return fromNode(ops.slice(n, start, end));
 }
 
-/** Slices of `x` at `indices` along `axis` (the flattened tensor when left out); negative ones count from the end. */
-export function take(x: TensorLike, indices: TensorLike, axis?: number | null): Tensor {
+/** What `take` gives for an index outside of the axis. */
+export type TakeMode = 'fill' | 'clip' | 'wrap';
+
+/**
+ * Slices of `x` at `indices` along `axis` (the flattened tensor when left out). An index outside of the axis follows `mode`:
+ * - 'fill' (default, as jnp.take): negative ones count from the end; what is outside all the same gives NaN and no gradient.
+ *   A table of integers or booleans has no NaN: there it is the nearest slice.
+ * - 'clip', as NumPy: the nearest slice; negative ones are the first.
+ * - 'wrap', as NumPy: modulo the extent.
+ */
+export function take(x: TensorLike, indices: TensorLike, axis?: number | null, options: { mode?: TakeMode } = {}): Tensor {
+  const { mode = 'fill' } = options;
+  if (mode !== 'fill' && mode !== 'clip' && mode !== 'wrap')
+    throw new ConfigError(`take: unknown mode "${String(mode)}". Expected 'fill', 'clip' or 'wrap'.`);
   let n = toNode(x);
   if (axis === undefined || axis === null) n = ops.reshape(n, [size(n.shape)]);
   const a = normalizeAxis(axis ?? 0, n.shape.length, 'take');
   const extent = n.shape[a];
-  // Positions that are known are put right here, computed ones in the graph.
-  if (Array.isArray(indices) && indices.every((i) => typeof i === 'number')) {
-    const known = Int32Array.from(indices, (i) => (i < 0 ? i + extent : i));
-    return fromNode(ops.take(n, toNode(known), a));
-  }
-  return fromNode(ops.take(n, wrapNegative(indexNode(indices, 'take'), extent, indices), a));
+  // Positions that are known and inside are put right here, others in the graph.
+  const isInside = (i: unknown): boolean => typeof i === 'number' && i >= -extent && i < extent;
+  if (mode !== 'clip' && (Array.isArray(indices) || indices instanceof Int32Array) && indices.every(isInside))
+    return fromNode(ops.take(n, toNode(Int32Array.from(indices, (i) => (i < 0 ? i + extent : i))), a));
+  const i = indexNode(indices, 'take');
+  // The primitive clips.
+  if (mode === 'clip') return fromNode(ops.take(n, i, a));
+  if (mode === 'wrap') return fromNode(ops.take(n, ops.mod(i, ops.constant(extent, i)), a));
+  const at = wrapNegative(i, extent, indices);
+  const taken = ops.take(n, at, a);
+  if (!isFloat(n.dtype)) return fromNode(taken);
+  const inside = ops.and(ops.le(ops.constant(0, at), at), ops.lt(at, ops.constant(extent, at)));
+  const mask = ops.reshape(inside, [...at.shape, ...n.shape.slice(a + 1).map(() => 1)]);
+  return fromNode(ops.select(ops.broadcast(mask, taken.shape), taken, ops.constant(Number.NaN, taken)));
 }
 /** Negative positions count from the end; lists of numbers are fixed here, tensors in the graph. */
 function wrapNegative(i: Node, extent: number, original: TensorLike): Node {

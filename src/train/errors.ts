@@ -1,5 +1,7 @@
 /** @file The error of a loss that is no number. */
 import { TenonError } from '../base/errors.js';
+import { Embedding } from '../layers/core.js';
+import type { Layer } from '../layers/layer.js';
 
 /** The loss of a step is NaN or infinite. The weights are those before the step. */
 export class NonFiniteLossError extends TenonError {
@@ -13,4 +15,10 @@ export class NonFiniteLossError extends TenonError {
     this.step = step;
     this.epoch = epoch;
   }
+}
+
+/** What else to look for in the data of a model with embeddings, whose ids out of range give NaN: the end of a sentence, or ''. */
+export function idAdvice(model: Layer): string {
+  const tables = (layer: Layer): Embedding[] => [...(layer instanceof Embedding ? [layer] : []), ...layer.sublayers().flatMap(tables)];
+  return [...new Set(tables(model))].map((t) => `, or ids outside of 0 … ${t.options.inputDim - 1} for ${t.label}`).join('');
 }

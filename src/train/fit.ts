@@ -11,7 +11,7 @@ import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
 import { type CheckpointOptions, Checkpoints, type Position } from './checkpoint.js';
 import type { Compiled } from './compiled.js';
-import { NonFiniteLossError } from './errors.js';
+import { idAdvice, NonFiniteLossError } from './errors.js';
 import { testPass } from './evaluate.js';
 import { openSources, type ValidationData } from './fit-data.js';
 import { validationName } from './names.js';
@@ -303,7 +303,7 @@ class Run {
     const optimizer = this.#compiled.optimizer;
     const rate = typeof optimizer.learningRate === 'number' ? ` (it is ${optimizer.learningRate})` : '';
     const kept = this.#history.checkpoint ? ` The last good checkpoint is ${this.#history.checkpoint}.` : '';
-    const message = `${this.#who}: the loss is ${readout.lastLoss} at step ${step} (epoch ${event.epoch + 1}, batch ${event.batch}). Expected a finite number; training stopped before the update, so the weights are those before this step.${kept} Lower the learning rate${rate}, clip gradients (globalClipNorm: 1), or look for NaN and huge values in the data.`;
+    const message = `${this.#who}: the loss is ${readout.lastLoss} at step ${step} (epoch ${event.epoch + 1}, batch ${event.batch}). Expected a finite number; training stopped before the update, so the weights are those before this step.${kept} Lower the learning rate${rate}, clip gradients (globalClipNorm: 1), or look for NaN and huge values in the data${idAdvice(this.#model)}.`;
     this.#compiled.progress.begin(this.#at.step);
     if (this.#callbacks.handles(event)) {
       this.#stopReason ??= `the loss is ${readout.lastLoss} at step ${step}`;

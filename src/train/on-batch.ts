@@ -3,7 +3,7 @@ import { ConfigError, ShapeError } from '../base/errors.js';
 import type { Model } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, checkClasses, type Data, type DataLike, specOf, toColumns } from './batch.js';
 import type { Compiled } from './compiled.js';
-import { NonFiniteLossError } from './errors.js';
+import { idAdvice, NonFiniteLossError } from './errors.js';
 import type { Evaluation } from './evaluate.js';
 import { Breather } from './pipeline.js';
 import { type BatchSource, columnsFeed } from './source.js';
@@ -50,7 +50,7 @@ export async function stepOnBatch(
   if (kind === 'train' && readout.failed) {
     compiled.progress.begin(0);
     throw new NonFiniteLossError(
-      `${who}: the loss is ${readout.lastLoss}. Expected a finite number; nothing was updated. Lower the learning rate, clip gradients (globalClipNorm: 1), or look for NaN and huge values in the batch.`,
+      `${who}: the loss is ${readout.lastLoss}. Expected a finite number; nothing was updated. Lower the learning rate, clip gradients (globalClipNorm: 1), or look for NaN and huge values in the batch${idAdvice(model)}.`,
       readout.steps + 1,
       0,
     );

@@ -78,7 +78,7 @@ export function memorySource(columns: Columns, options: MemoryOptions): BatchSou
         size,
         unpack(inputs) {
           const rows = inputs[inputs.length - 1];
-          const picked = inputs.slice(0, -1).map((c) => take(c, rows, 0));
+          const picked = inputs.slice(0, -1).map((c) => take(c, rows, 0, { mode: 'clip' }));
           return makeBatch(
             picked.slice(0, nInputs),
             picked.slice(nInputs, nInputs + nTargets),

@@ -249,6 +249,15 @@ describe('losses', () => {
   });
 });
 
+describe('embedding', () => {
+  it('gives NaN for ids that its table does not have', async () => {
+    const table = layers.embedding({ inputDim: 3, outputDim: 2, embeddingsInitializer: 'ones' });
+    const nan = [Number.NaN, Number.NaN];
+    expect(await table.apply(tensor([0, 3, -1, -4], 'i32')).array()).toEqual([[1, 1], nan, [1, 1], nan]);
+    expect(await table.apply(tensor([2, 3])).array()).toEqual([[1, 1], nan]);
+  });
+});
+
 describe('masks', () => {
   it('travel from embedding through layers that keep them to the pooling that uses them', async () => {
     const ids = tensor([[1, 2, 0, 0]], 'i32');

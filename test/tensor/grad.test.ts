@@ -152,6 +152,14 @@ describe('grad', () => {
     const aux = tn.valueAndGrad(() => [tn.toTensor(w).sum(), 'more'] as const, [w]);
     expect(aux.aux).toBe('more');
   });
+  it('of take leaves out what is out of range', async () => {
+    const at = tn.tensor([0, 5, 0, -1, -9], 'i32');
+    const [value, g] = tn.valueAndGrad((x) => x.take(at, 0).mul([1, 2, 3, 4, 5]).sum())([1, 2, 3]);
+    expect(await value.item()).toBeNaN();
+    expect(await g.array()).toEqual([4, 0, 4]);
+    const clipped = tn.grad((x) => x.take(at, 0, { mode: 'clip' }).mul([1, 2, 3, 4, 5]).sum())([1, 2, 3]);
+    expect(await clipped.array()).toEqual([13, 0, 2]);
+  });
   it('pulls back', async () => {
     const [y, pull] = tn.vjp((a, b) => a.matmul(b), [[1, 2]], [[3], [4]]);
     expect(await y.array()).toEqual([[11]]);

@@ -400,6 +400,36 @@ describe('indexing', () => {
     await close(tn.dynamicSlice([1, 2, 3], [tensor(1, 'i32')], [2]), [2, 3]);
     expect(() => m().take(tensor([0.5]))).toThrow(/integer/);
   });
+  it('takes slices at indices out of range as the mode says', async () => {
+    const x = [10, 20, 30];
+    const at = [-4, -3, -1, 0, 2, 3, 7];
+    const nan = Number.NaN;
+    // Lists are put right on the host, tensors in the graph.
+    for (const i of [at, tensor(at, 'i32'), Int32Array.from(at), tensor(at, 'i8')]) {
+      expect(await tn.take(x, i).data()).toEqual(Float32Array.of(nan, 10, 30, 10, 30, nan, nan));
+      // numpy.take(x, at, mode='clip') and mode='wrap'
+      await close(tn.take(x, i, 0, { mode: 'clip' }), [10, 10, 10, 10, 30, 30, 30]);
+      await close(tn.take(x, i, 0, { mode: 'wrap' }), [30, 10, 30, 10, 30, 10, 20]);
+      await close(tn.take(tensor(x, 'i32'), i), [10, 10, 30, 10, 30, 30, 30]);
+    }
+    expect(
+      await m()
+        .take([[3, 0]], 1)
+        .array(),
+    ).toEqual([[[nan, 1]], [[nan, 4]]]);
+    expect(
+      await m()
+        .take(tensor([2, 1], 'u8'), 0)
+        .array(),
+    ).toEqual([
+      [nan, nan, nan],
+      [4, 5, 6],
+    ]);
+    expect(await m().cast('bf16').take([9, 0]).array()).toEqual([nan, 1]);
+    expect(() => tn.take(x, at, 0, { mode: 'raise' as 'fill' })).toThrow(
+      "take: unknown mode \"raise\". Expected 'fill', 'clip' or 'wrap'.",
+    );
+  });
   it('takes triangles and diagonals', async () => {
     await close(m().tril(), [
       [1, 0, 0],

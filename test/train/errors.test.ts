@@ -233,6 +233,29 @@ describe('a loss that is no number', () => {
     expect(history.epoch).toEqual([0]);
     expect(history.history.loss[0]).toBeNaN();
   });
+  it('comes of an id out of range, and says so', async () => {
+    const net = sequential({
+      name: 'net',
+      layers: [
+        layers.embedding({ name: 'words', inputDim: 5, outputDim: 2, inputShape: [3] }),
+        layers.flatten(),
+        layers.dense({ units: 1 }),
+      ],
+    });
+    net.compile({ optimizer: 'sgd', loss: 'mse' });
+    const ids = { data: Int32Array.of(0, 1, 2, 3, 4, 5), shape: [2, 3], dtype: 'i32' } as const;
+    const options = { ...quiet, batchSize: 1, shuffle: false };
+    const before = await net.weights[0].data();
+    await expect(net.fit({ ...ids, shape: [2, 3] }, [0, 1], options)).rejects.toThrow(
+      /the loss is NaN at step 2 .*, or ids outside of 0 … 4 for Embedding "words"\.$/,
+    );
+    // The first step's update stands, and nothing of the second's.
+    const after = await net.weights[0].data();
+    expect(after.every(Number.isFinite)).toBe(true);
+    expect(after.subarray(0, 6)).not.toEqual(before.subarray(0, 6));
+    expect(after.subarray(6)).toEqual(before.subarray(6));
+    await expect(net.trainOnBatch({ ...ids, shape: [2, 3] }, [0, 1])).rejects.toThrow('ids outside of 0 … 4');
+  });
   it('is noticed under gradient accumulation, by watched batches and in trainOnBatch', async () => {
     const { x, y } = bad();
     const model = make();
