@@ -54,7 +54,7 @@ const EDGE = 3;
 const THRESHOLD = 1000;
 
 /** The elements as NumPy prints them: aligned columns, long axes shortened to three at each end. */
-export function formatTensor(data: TypedArray, shape: Shape, dtype: DType): string {
+export function formatTensor(data: ArrayLike<number>, shape: Shape, dtype: DType): string {
   const total = shape.reduce((n, d) => n * d, 1);
   if (total === 0) return '[]';
   const short = total > THRESHOLD;

@@ -96,16 +96,19 @@ export class Tensor {
     return this;
   }
 
-  /** Shape and dtype, and the elements when they are on the host. */
+  /** Shape and dtype, and the elements once they are computed; before that, what shows them. */
   toString(): string {
-    const storage = this.#node ? storageOf(this.node) : null;
-    const head = this.#node ? `Tensor(shape=${showShape(this.shape)}, dtype=${this.dtype}` : 'Tensor(disposed';
-    if (!storage || storage.ready) return `${head})`;
+    if (!this.#node) return 'Tensor(disposed)';
+    const head = `Tensor(shape=${showShape(this.shape)}, dtype=${this.dtype}`;
+    if (isOp(this.node, 'constant')) return `${head}, ${formatTensor([this.node.arg.value], [], this.dtype)})`;
+    const storage = storageOf(this.node);
+    if (!storage && (state.trace || state.gradDepth > 0)) return `${head}, being traced)`;
     try {
-      return `${head},\n${formatTensor(decodeArray(this.dtype, storage.data), this.shape, this.dtype)})`;
+      if (storage && !storage.ready) return `${head},\n${formatTensor(decodeArray(this.dtype, storage.data), this.shape, this.dtype)})`;
     } catch {
-      return `${head})`;
+      // Its device is busy: the elements can only be waited for.
     }
+    return `${head}, values after \`await t.data()\` or with \`await t.print()\`)`;
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();

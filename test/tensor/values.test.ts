@@ -1,4 +1,5 @@
 /** @file Operations against values known from NumPy, TensorFlow and paper. */
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import * as tn from '../../src/tensor/index.js';
 
@@ -634,7 +635,24 @@ describe('printing', () => {
     const t = m();
     await t.data();
     expect(t.toString()).toBe('Tensor(shape=[2, 3], dtype=f32,\n[[1. 2. 3.]\n [4. 5. 6.]])');
-    expect(tn.add(t, 1).toString()).toBe('Tensor(shape=[2, 3], dtype=f32)');
+    expect(inspect({ t })).toContain('[[1. 2. 3.]');
+    expect(`${tensor([1, 2.5])} ${tensor(3)} ${tensor(true)}`).toBe(
+      'Tensor(shape=[2], dtype=f32,\n[1.0 2.5]) Tensor(shape=[], dtype=f32, 3.) Tensor(shape=[], dtype=bool, true)',
+    );
+    const lazy = tn.add(t, 1).get('0');
+    expect(String(lazy)).toBe('Tensor(shape=[3], dtype=f32, values after `await t.data()` or with `await t.print()`)');
+    expect(inspect(lazy)).toBe(String(lazy));
+    await lazy.data();
+    expect(String(lazy)).toBe('Tensor(shape=[3], dtype=f32,\n[2. 3. 4.])');
+    let inside = '';
+    tn.grad((x) => {
+      const y = x.square().sum();
+      inside = String(y);
+      return y;
+    })(t);
+    expect(inside).toBe('Tensor(shape=[], dtype=f32, being traced)');
+    lazy.dispose();
+    expect(String(lazy)).toBe('Tensor(disposed)');
     expect(tn.formatTensor(new Float32Array([0.5, -10.25]), [2], 'f32')).toBe('[  0.50 -10.25]');
     expect(tn.formatTensor(new Uint8Array([1, 0]), [2], 'bool')).toBe('[ true false]');
     expect(tn.formatTensor(new Float32Array(2000), [2000], 'f32')).toBe('[0. 0. 0. ... 0. 0. 0.]');
