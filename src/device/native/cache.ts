@@ -7,13 +7,16 @@ import { DeviceError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { log } from '../../base/log.js';
 import type { NodeModules } from '../../base/node-modules.js';
+import { cacheLimit, noteUse, tidyFolder } from './tidy.js';
 
 export class ObjectCache {
   readonly folder: string;
   readonly #modules: NodeModules;
+  readonly #limit = cacheLimit();
   #temporary = 0;
+  #isTidied = false;
 
-  /** Opens (and makes) the folder. Throws DeviceError for a folder of someone else. */
+  /** Opens (and makes) the folder. Throws DeviceError for a folder of someone else, ConfigError for a wrong TENON_CACHE_LIMIT. */
   constructor(modules: NodeModules) {
     this.#modules = modules;
     const wish = host.cacheDirectory() ?? '';
@@ -87,6 +90,7 @@ export class ObjectCache {
       if (checked.has(object)) return object;
       if (path.basename(object) === this.#objectName(fs.readFileSync(object))) {
         checked.add(object);
+        noteUse(this.#modules, object);
         return object;
       }
       fs.rmSync(object, { force: true });
@@ -113,6 +117,15 @@ export class ObjectCache {
       fs.renameSync(link, path.join(this.folder, `k_${key}`));
     }
     return path.join(this.folder, name);
+  }
+
+  /** Once a process: removes old files in a moment, when nobody waits for kernels. */
+  tidyLater(): void {
+    if (this.#isTidied) return;
+    this.#isTidied = true;
+    // A folder that cannot be tidied serves as well as before, and the next process tries again: nobody needs to hear of it.
+    const tidy = (): void => void tidyFolder(this.#modules, this.folder, this.#limit).catch(() => undefined);
+    setTimeout(tidy, 500).unref();
   }
 
   discard(file: string): void {

@@ -120,6 +120,7 @@ export class KernelStore {
   }
 
   #result(kernels: readonly Kernel[], cached: number): LoadedKernels {
+    this.#cache.tidyLater();
     return { addresses: kernels.map((k) => this.#addresses.get(kernelIdentity(k)) ?? 0), cached };
   }
 
