@@ -163,11 +163,14 @@ export class Checkpoints {
   /** Waits for the write under way. Throws its failure. */
   async settled(): Promise<void> {
     await this.#writing;
-    if (this.#failure !== null) {
-      const error = this.#failure;
-      this.#failure = null;
-      throw error;
-    }
+    this.throwFailure();
+  }
+  /** Throws the failure of a write that has ended, without waiting for one under way. */
+  throwFailure(): void {
+    if (this.#failure === null) return;
+    const error = this.#failure;
+    this.#failure = null;
+    throw error;
   }
   /** Removes the checkpoints, when the options say so. */
   async end(): Promise<void> {

@@ -217,6 +217,8 @@ class Run {
       }
       if (this.#breather.isDue('report', 100)) this.#report(epoch, firstStep, samplesDone, begun);
       if (this.#failure) await this.#checked();
+      // Training on without checkpoints is nothing to learn of hours later.
+      this.#checkpoints?.throwFailure();
       const rest = this.#breather.pause();
       if (rest) await rest;
     }
@@ -241,6 +243,7 @@ class Run {
       }
       for (const [name, value] of Object.entries(tested.logs)) logs[validationName(name)] = value;
     }
+    this.#checkpoints?.throwFailure();
     await callbacks.call('onEpochEnd', epoch, logs);
     this.#history.add(epoch, logs);
     this.#history.seconds.push((performance.now() - started) / 1000);

@@ -206,4 +206,21 @@ describe('the folder of checkpoints', () => {
     );
     await expect(train(make(1), false, join(path, 'below'))).rejects.toThrow(/folder .* can't be made/);
   });
+
+  it('that cannot be written ends training soon, not at the next save', async () => {
+    const folder = join(root, 'taken-away');
+    let seen = 0;
+    const breaks = callbacks.lambda({
+      onTrainBatchEnd: async () => {
+        if (++seen === 20) await rm(folder, { recursive: true });
+        if (seen > 20) await new Promise((resolve) => setTimeout(resolve, 20));
+      },
+    });
+    const checkpoint = { folder, everyEpochs: 0, everySteps: 20 };
+    const options: FitOptions = { epochs: 1, batchSize: 1, verbose: 0, callbacks: [breaks], checkpoint };
+    await expect(make(1).fit(x, y, options)).rejects.toThrow('there is no folder');
+    // Saved after 20 batches; the next save would be after 40 of the 44.
+    expect(seen).toBeGreaterThanOrEqual(20);
+    expect(seen).toBeLessThan(40);
+  });
 });
