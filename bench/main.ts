@@ -41,6 +41,8 @@ const steps: readonly [WorkloadName, string][] = [
   ['cnn', "a training step of the tutorial's CNN (Adam; batch 32)"],
   ['gpt', 'a training step of the character GPT (4 layers, 4 heads, width 128, context 64; AdamW; batch 12)'],
   ['mlp', 'a training step of the MLP 784-512-512-10 (Adam; batch 128)'],
+  ['resnet20', 'a training step of ResNet-20 on 32×32 (SGD with momentum; batch 64)'],
+  ['textcnn', 'a training step of the text CNN (20,000 words × 128, filters over 3, 4, 5; Adam; batch 64)'],
 ];
 for (const [name, what] of steps)
   question(name, what, 10)

@@ -1,15 +1,18 @@
 /**
- * @file The training steps that are timed, in Tenon: the tutorial's CNN, the character GPT, the MLP: forward, loss, gradients
- * and update as one compiled step over ready batches. peers/pytorch_models.py is the same mathematics in PyTorch.
+ * @file The training steps that are timed, in Tenon: the tutorial's CNN, the character GPT, the MLP, ResNet-20, the text CNN:
+ * forward, loss, gradients and update as one compiled step over ready batches. peers/pytorch_models.py is the same in PyTorch.
  */
 import {
   compileStep,
   dotProductAttention,
   gelu,
+  input,
+  type Layer,
   layerNorm,
   layers,
   type Model,
   matmul,
+  model,
   type Optimizer,
   ones,
   optimizers,
@@ -18,6 +21,7 @@ import {
   type Sequential,
   type Step,
   type StepInput,
+  type SymbolicTensor,
   sequential,
   setRandomSeed,
   sparseCrossEntropyFromLogits,
@@ -30,7 +34,7 @@ import {
   zeros,
 } from 'tenon';
 
-export type WorkloadName = 'cnn' | 'gpt' | 'mlp';
+export type WorkloadName = 'cnn' | 'gpt' | 'mlp' | 'resnet20' | 'textcnn';
 
 /** A step ready to run. */
 export interface Workload {
@@ -45,13 +49,16 @@ export interface Workload {
   readonly flops: number;
 }
 
-export const defaultBatch: Readonly<Record<WorkloadName, number>> = { cnn: 32, gpt: 12, mlp: 128 };
+export const defaultBatch: Readonly<Record<WorkloadName, number>> = { cnn: 32, gpt: 12, mlp: 128, resnet20: 64, textcnn: 64 };
 
-/** What differs between the three. */
+/** What differs between them. */
 interface Definition {
   readonly weights: readonly Variable[];
   readonly optimizer: Optimizer;
-  readonly x: { readonly shape: number[]; readonly dtype: 'u8' | 'f32' | 'i32' };
+  /** `vocabulary`: of inputs that are ids. */
+  readonly x:
+    | { readonly shape: number[]; readonly dtype: 'u8' | 'f32' }
+    | { readonly shape: number[]; readonly dtype: 'i32'; readonly vocabulary: number };
   /** Shape of the labels, and how many classes. */
   readonly y: { readonly shape: number[]; readonly classes: number };
   readonly batches: number;
@@ -62,7 +69,7 @@ interface Definition {
 /** Builds and compiles a step, its weights drawn from a fixed seed. */
 export async function buildWorkload(name: WorkloadName, batch = defaultBatch[name]): Promise<Workload> {
   setRandomSeed(1);
-  const d = { cnn: defineCnn, gpt: defineGpt, mlp: defineMlp }[name](batch);
+  const d = definitions[name](batch);
   d.optimizer.build(d.weights);
   const rows = d.y.shape.reduce((a, b) => a * b, 1);
   const step = await compileStep(
@@ -77,15 +84,19 @@ export async function buildWorkload(name: WorkloadName, batch = defaultBatch[nam
   );
   const next = numbers(7);
   const size = d.x.shape.reduce((a, b) => a * b, 1);
-  const randomX: Readonly<Record<Definition['x']['dtype'], () => StepInput>> = {
-    u8: () => Uint8Array.from({ length: size }, () => next() & 255),
-    f32: () => Float32Array.from({ length: size }, () => (next() & 0xffff) / 65536),
-    i32: () => Int32Array.from({ length: size }, () => next() % d.y.classes),
+  const randomX = (): StepInput => {
+    switch (d.x.dtype) {
+      case 'u8':
+        return Uint8Array.from({ length: size }, () => next() & 255);
+      case 'f32':
+        return Float32Array.from({ length: size }, () => (next() & 0xffff) / 65536);
+      case 'i32': {
+        const { vocabulary } = d.x;
+        return Int32Array.from({ length: size }, () => next() % vocabulary);
+      }
+    }
   };
-  const batches = Array.from({ length: d.batches }, () => [
-    randomX[d.x.dtype](),
-    Int32Array.from({ length: rows }, () => next() % d.y.classes),
-  ]);
+  const batches = Array.from({ length: d.batches }, () => [randomX(), Int32Array.from({ length: rows }, () => next() % d.y.classes)]);
   return { name, batch, step, weights: d.weights, batches, flops: d.flops };
 }
 
@@ -134,26 +145,26 @@ export function tutorialCnn(options: { softmax: boolean }): Sequential {
 
 /** A model's outputs in training, from one tensor to one tensor. */
 export const forwardOf =
-  (model: Model) =>
+  (network: Model) =>
   (x: Tensor): Tensor =>
-    model.apply<Tensor>(x, { training: true });
+    network.apply<Tensor>(x, { training: true });
 
 function defineCnn(batch: number): Definition {
-  const model = tutorialCnn({ softmax: false });
+  const network = tutorialCnn({ softmax: false });
   const products = [30 * 30 * 32 * 27, 13 * 13 * 64 * 288, 2304 * 128, 128 * 10];
   return {
-    weights: model.trainableWeights,
+    weights: network.trainableWeights,
     optimizer: optimizers.adam({ learningRate: 1e-3 }),
     x: { shape: [batch, 32, 32, 3], dtype: 'u8' },
     y: { shape: [batch], classes: 10 },
     batches: 100,
     flops: trainingFlops(products, batch),
-    logits: forwardOf(model),
+    logits: forwardOf(network),
   };
 }
 
 function defineMlp(batch: number): Definition {
-  const model = sequential({
+  const network = sequential({
     layers: [
       layers.dense({ units: 512, activation: 'relu', inputShape: [784] }),
       layers.dense({ units: 512, activation: 'relu' }),
@@ -161,17 +172,17 @@ function defineMlp(batch: number): Definition {
     ],
   });
   return {
-    weights: model.trainableWeights,
+    weights: network.trainableWeights,
     optimizer: optimizers.adam({ learningRate: 1e-3 }),
     x: { shape: [batch, 784], dtype: 'f32' },
     y: { shape: [batch], classes: 10 },
     batches: 50,
     flops: trainingFlops([784 * 512, 512 * 512, 512 * 10], batch),
-    logits: forwardOf(model),
+    logits: forwardOf(network),
   };
 }
 
-/** Three products a layer: forward, by the input, by the weights; the first layer's input needs no gradient. */
+/** Three products a layer: forward, by the input, by the weights; the input of the first needs no gradient. */
 const trainingFlops = (products: readonly number[], batch: number): number =>
   2 * batch * (3 * products.reduce((a, b) => a + b, 0) - products[0]);
 
@@ -216,10 +227,98 @@ function defineGpt(batch: number): Definition {
   return {
     weights,
     optimizer: optimizers.adamW({ learningRate: 1e-3, weightDecay: 0.01, epsilon: 1e-8 }),
-    x: { shape: [batch, context], dtype: 'i32' },
+    x: { shape: [batch, context], dtype: 'i32', vocabulary },
     y: { shape: [batch, context], classes: vocabulary },
     batches: 50,
     flops: 3 * 2 * perToken * batch * context,
     logits,
   };
 }
+
+/**
+ * ResNet-20 for CIFAR (He et al. 2016): stages of 16, 32, 64 channels with three basic blocks each, batch normalization after
+ * every convolution. A stage begins with stride 2 and a 1×1 projection as its shortcut. All padding is 1 on every side.
+ */
+function defineResnet20(batch: number): Definition {
+  const order: Layer[] = [];
+  const products: number[] = [];
+  const add = (layer: Layer, x: SymbolicTensor): SymbolicTensor => {
+    order.push(layer);
+    return layer.apply<SymbolicTensor>(x);
+  };
+  const convolution = (
+    x: SymbolicTensor,
+    from: number,
+    filters: number,
+    kernelSize: 1 | 3,
+    strides: 1 | 2,
+    out: number,
+  ): SymbolicTensor => {
+    products.push(out * out * filters * from * kernelSize * kernelSize);
+    // Keras's 'same' pads an even extent at its end only when the stride is 2; PyTorch's padding=1 is what the paper's code does.
+    const padded = kernelSize === 3 && strides === 2 ? layers.zeroPadding2d({ padding: 1 }).apply<SymbolicTensor>(x) : x;
+    const padding = strides === 1 ? 'same' : 'valid';
+    const y = add(layers.conv2d({ filters, kernelSize, strides, padding, useBias: false, kernelInitializer: 'heNormal' }), padded);
+    return add(layers.batchNormalization({ momentum: 0.9, epsilon: 1e-5 }), y);
+  };
+  const relu = (x: SymbolicTensor): SymbolicTensor => layers.activation({ activation: 'relu' }).apply<SymbolicTensor>(x);
+  const pictures = input({ shape: [32, 32, 3] });
+  let x = relu(convolution(pictures, 3, 16, 3, 1, 32));
+  let channels = 16;
+  for (const [filters, extent] of [
+    [16, 32],
+    [32, 16],
+    [64, 8],
+  ] as const)
+    for (let block = 0; block < 3; block++) {
+      const strides = filters === channels ? 1 : 2;
+      const inner = relu(convolution(x, channels, filters, 3, strides, extent));
+      const y = convolution(inner, filters, filters, 3, 1, extent);
+      const shortcut = strides === 1 ? x : convolution(x, channels, filters, 1, 2, extent);
+      x = relu(layers.add().apply<SymbolicTensor>([y, shortcut]));
+      channels = filters;
+    }
+  const pooled = layers.globalAveragePooling2d().apply<SymbolicTensor>(x);
+  const classes = add(layers.dense({ units: 10 }), pooled);
+  return {
+    weights: order.flatMap((layer) => layer.trainableWeights),
+    optimizer: optimizers.sgd({ learningRate: 0.01, momentum: 0.9 }),
+    x: { shape: [batch, 32, 32, 3], dtype: 'f32' },
+    y: { shape: [batch], classes: 10 },
+    batches: 50,
+    flops: trainingFlops([...products, 640], batch),
+    logits: forwardOf(model({ inputs: pictures, outputs: classes })),
+  };
+}
+
+/** The text CNN (Kim 2014): embedding, filters over 3, 4 and 5 words, the largest answer of each, two classes. Adam is dense. */
+function defineTextCnn(batch: number): Definition {
+  const [vocabulary, width, length, filters] = [20_000, 128, 50, 100];
+  const windows = [3, 4, 5];
+  const ids = input({ shape: [length], dtype: 'i32' });
+  const embedding = layers.embedding({ inputDim: vocabulary, outputDim: width });
+  const embedded = embedding.apply<SymbolicTensor>(ids);
+  const convolutions = windows.map((kernelSize) => layers.conv1d({ filters, kernelSize, activation: 'relu' }));
+  const pooled = convolutions.map((layer) => layers.globalMaxPooling1d().apply<SymbolicTensor>(layer.apply<SymbolicTensor>(embedded)));
+  const dense = layers.dense({ units: 2 });
+  const classes = dense.apply<SymbolicTensor>(layers.concatenate().apply<SymbolicTensor>(pooled));
+  // The look-up is no product, and the convolutions' input needs a gradient.
+  const products = [0, ...windows.map((w) => (length - w + 1) * w * width * filters), windows.length * filters * 2];
+  return {
+    weights: [embedding, ...convolutions, dense].flatMap((layer) => layer.trainableWeights),
+    optimizer: optimizers.adam({ learningRate: 1e-3 }),
+    x: { shape: [batch, length], dtype: 'i32', vocabulary },
+    y: { shape: [batch], classes: 2 },
+    batches: 50,
+    flops: trainingFlops(products, batch),
+    logits: forwardOf(model({ inputs: ids, outputs: classes })),
+  };
+}
+
+const definitions: Readonly<Record<WorkloadName, (batch: number) => Definition>> = {
+  cnn: defineCnn,
+  gpt: defineGpt,
+  mlp: defineMlp,
+  resnet20: defineResnet20,
+  textcnn: defineTextCnn,
+};

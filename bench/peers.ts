@@ -97,11 +97,19 @@ interface Variation {
   readonly foreach: boolean;
 }
 
+/** Workloads with convolutions have a choice of layout. */
+const layoutsOf: Readonly<Record<WorkloadName, readonly Variation['layout'][]>> = {
+  cnn: ['nchw', 'channels_last'],
+  gpt: ['nchw'],
+  mlp: ['nchw'],
+  resnet20: ['nchw', 'channels_last'],
+  textcnn: ['nchw', 'channels_last'],
+};
+
 /** Everything that a PyTorch user would try for a small model on a CPU, one change at a time from the usual form. */
 function pytorchVariations(workload: WorkloadName): Variation[] {
   const all = availableParallelism();
-  const layouts = workload === 'cnn' ? (['nchw', 'channels_last'] as const) : (['nchw'] as const);
-  return layouts.flatMap((layout): Variation[] => {
+  return layoutsOf[workload].flatMap((layout): Variation[] => {
     const usual: Variation = { threads: all, layout, mkldnn: true, mode: 'eager', foreach: false };
     return [
       usual,
@@ -116,7 +124,7 @@ function pytorchVariations(workload: WorkloadName): Variation[] {
 const describe = (v: Variation, policy: WaitPolicy, workload: WorkloadName): string =>
   [
     v.mode,
-    ...(workload === 'cnn' ? [v.layout] : []),
+    ...(layoutsOf[workload].length > 1 ? [v.layout] : []),
     `${v.threads} ${v.threads === 1 ? 'thread' : 'threads'}`,
     `oneDNN ${v.mkldnn ? 'on' : 'off'}`,
     ...(v.foreach ? ['foreach'] : []),

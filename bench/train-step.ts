@@ -1,4 +1,4 @@
-/** @file cnn, gpt, mlp: how long a training step takes, beside PyTorch's; first both are seen to compute the same. */
+/** @file cnn, gpt, mlp, resnet20, textcnn: how long a training step takes, beside PyTorch's; first both are seen to compute the same. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

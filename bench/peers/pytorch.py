@@ -18,7 +18,9 @@ import torch.nn.functional as F
 import pytorch_models as models
 
 # Batches to walk through, as a training run does: no step finds its data in the first-level cache.
-BATCHES = {"cnn": 100, "mlp": 50, "gpt": 50}
+BATCHES = {"cnn": 100, "mlp": 50, "gpt": 50, "resnet20": 50, "textcnn": 50}
+# What the other side's bytes of a batch are.
+RAW = {"cnn": np.uint8, "mlp": np.float32, "gpt": np.int32, "resnet20": np.float32, "textcnn": np.int32}
 
 
 class Contender:
@@ -29,13 +31,16 @@ class Contender:
         self.mkldnn = request.get("mkldnn", True)
         self.layout = request.get("layout", "nchw")
         torch.manual_seed(1)
-        self.model = {"cnn": models.Cnn, "mlp": models.Mlp, "gpt": models.Gpt}[self.name]()
+        kinds = {"cnn": models.Cnn, "mlp": models.Mlp, "gpt": models.Gpt, "resnet20": models.Resnet20}
+        self.model = models.TextCnn(self.layout == "channels_last") if self.name == "textcnn" else kinds[self.name]()
         if self.layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
         foreach = request.get("foreach", False)
         weights = self.model.parameters()
         if self.name == "gpt":
             self.optimizer = torch.optim.AdamW(weights, lr=1e-3, foreach=foreach)
+        elif self.name == "resnet20":
+            self.optimizer = torch.optim.SGD(weights, lr=0.01, momentum=0.9, foreach=foreach)
         else:
             self.optimizer = torch.optim.Adam(weights, lr=1e-3, eps=1e-7, foreach=foreach)
         self.data = [self.random_batch() for _ in range(BATCHES[self.name])]
@@ -46,7 +51,9 @@ class Contender:
 
     def random_batch(self):
         n = self.batch
-        if self.name == "cnn":
+        if self.name == "textcnn":
+            return torch.randint(0, 20_000, (n, 50)), torch.randint(0, 2, (n,))
+        if self.name in ("cnn", "resnet20"):
             return self.arrange(torch.rand(n, 3, 32, 32)), torch.randint(0, 10, (n,))
         if self.name == "mlp":
             return torch.rand(n, 784), torch.randint(0, 10, (n,))
@@ -76,21 +83,24 @@ class Contender:
     def losses(self, request: dict) -> dict:
         """Losses of steps on one given batch from given weights: both programs compute the same, or the timing means nothing."""
         models.load_weights(self.name, self.model, request["weights"], request["shapes"])
-        raw = np.frombuffer(base64.b64decode(request["x"]), np.uint8 if self.name == "cnn" else np.int32 if self.name == "gpt" else np.float32)
-        x = torch.from_numpy(raw.copy())
-        if self.name == "cnn":
-            x = self.arrange((x.float() / 255).view(self.batch, 32, 32, 3).permute(0, 3, 1, 2))
+        x = torch.from_numpy(np.frombuffer(base64.b64decode(request["x"]), RAW[self.name]).copy())
+        if self.name in ("cnn", "resnet20"):
+            x = x.float() / 255 if self.name == "cnn" else x
+            x = self.arrange(x.view(self.batch, 32, 32, 3).permute(0, 3, 1, 2))
         else:
-            x = x.long().view(self.batch, 64) if self.name == "gpt" else x.view(self.batch, 784)
+            x = x.view(self.batch, -1)
+            x = x.long() if RAW[self.name] is np.int32 else x
         y = torch.from_numpy(np.frombuffer(base64.b64decode(request["y"]), np.int32).copy()).long()
         losses = []
         group = self.optimizer.param_groups[0]
-        epsilon, beta2 = group["eps"], group["betas"][1]
+        epsilon = group.get("eps")
         for step in range(1, request["steps"] + 1):
-            # Keras adds epsilon before the bias correction, PyTorch after it: here alone, as Keras does.
-            group["eps"] = epsilon / (1 - beta2**step) ** 0.5
+            if epsilon is not None:
+                # Keras adds epsilon before the bias correction, PyTorch after it: here alone, as Keras does.
+                group["eps"] = epsilon / (1 - group["betas"][1] ** step) ** 0.5
             losses.append(self.step(x, y).item())
-        group["eps"] = epsilon
+        if epsilon is not None:
+            group["eps"] = epsilon
         return {"losses": losses}
 
 

@@ -1,4 +1,5 @@
-"""The benchmarks' networks in PyTorch: the tutorial's CNN, the character GPT, the MLP, and how Tenon's weights go into them.
+"""The benchmarks' networks in PyTorch: the tutorial's CNN, the character GPT, the MLP, ResNet-20, the text CNN, and how Tenon's
+weights go into them.
 
 Kept in the form that a PyTorch user writes; `attention` is spelled out because 1.13 has no public fused one.
 """
@@ -72,8 +73,64 @@ class Gpt(nn.Module):
         return self.h(self.ln(x)).flatten(0, 1)
 
 
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut: the input itself, or a 1×1 projection where the shape changes."""
+
+    def __init__(self, channels: int, filters: int):
+        super().__init__()
+        stride = 1 if channels == filters else 2
+        self.c1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+        self.n1 = nn.BatchNorm2d(filters)
+        self.c2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+        self.n2 = nn.BatchNorm2d(filters)
+        self.shortcut = nn.Identity()
+        if stride == 2:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, filters, 1, 2, bias=False), nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        y = F.relu(self.n1(self.c1(x)), inplace=True)
+        return F.relu(self.n2(self.c2(y)).add_(self.shortcut(x)), inplace=True)
+
+
+class Resnet20(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.n = nn.BatchNorm2d(16)
+        widths = [16] * 4 + [32] * 3 + [64] * 3
+        self.blocks = nn.Sequential(*(Residual(a, b) for a, b in zip(widths, widths[1:])))
+        self.d = nn.Linear(64, 10)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight)
+
+    def forward(self, x):
+        x = self.blocks(F.relu(self.n(self.c(x)), inplace=True))
+        return self.d(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class TextCnn(nn.Module):
+    """`channels_last`: convolutions over pictures of one column, whose memory order is the embedding's own."""
+
+    def __init__(self, channels_last: bool, vocabulary=20_000, width=128, filters=100):
+        super().__init__()
+        self.channels_last = channels_last
+        self.e = nn.Embedding(vocabulary, width)
+        windows = (3, 4, 5)
+        self.c = nn.ModuleList(nn.Conv2d(width, filters, (w, 1)) if channels_last else nn.Conv1d(width, filters, w) for w in windows)
+        self.d = nn.Linear(len(windows) * filters, 2)
+
+    def forward(self, i):
+        x = self.e(i).transpose(1, 2)
+        if self.channels_last:
+            x = x.unsqueeze(3)
+        return self.d(torch.cat([F.relu(c(x)).flatten(2).max(2).values for c in self.c], 1))
+
+
 def parameters_in_tenons_order(name: str, model: nn.Module) -> list:
     """PyTorch's parameters, in the order in which Tenon's workload lists its weights."""
+    if name in ("resnet20", "textcnn"):
+        return list(model.parameters())
     if name == "cnn":
         return [p for m in (model.c1, model.c2, model.d1, model.d2) for p in (m.weight, m.bias)]
     if name == "mlp":
@@ -86,9 +143,12 @@ def to_pytorch_layout(name: str, parameter: torch.Tensor, value: torch.Tensor) -
     """Kernels [h, w, in, out] → [out, in, h, w] and [in, out] → [out, in]; flattened pictures go channels first."""
     if value.dim() == 4:
         return value.permute(3, 2, 0, 1)
+    if value.dim() == 3:
+        return value.permute(2, 1, 0).reshape(parameter.shape)
     if name == "cnn" and tuple(value.shape) == (2304, 128):
         return value.view(6, 6, 64, 128).permute(3, 2, 0, 1).reshape(128, 2304)
-    is_embedding = name == "gpt" and parameter.shape == value.shape and value.shape[0] in (65, 64)
+    embeddings = {"gpt": (65, 64), "textcnn": (20_000,)}.get(name, ())
+    is_embedding = parameter.shape == value.shape and value.shape[0] in embeddings
     return value.t() if value.dim() == 2 and not is_embedding else value
 
 
