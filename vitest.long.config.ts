@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** The long property tests, and the quick ones that read TENON_TEST_RUNS for how many samples they take. */
 export default defineConfig({
   test: {
-    include: ['test/long/**/*.test.ts', 'test/io/**/*.test.ts'],
+    include: ['test/long/**/*.test.ts', 'test/io/**/*.test.ts', 'test/conformance/neon.test.ts'],
     env: { TENON_TEST_RUNS: process.env.TENON_TEST_RUNS ?? '2000' },
     pool: 'forks',
     poolOptions: { forks: { maxForks: 2, minForks: 1 } },

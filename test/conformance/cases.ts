@@ -1,0 +1,494 @@
+/** @file The cases of conformance: every primitive, on odd and ordinary shapes, and fusions that once went wrong. */
+import type { DType } from '../../src/base/dtype.js';
+import { ops as o } from '../../src/graph/builder.js';
+import type { Node } from '../../src/graph/node.js';
+import { isScalarOp, scalarOps, scalarRow } from '../../src/kernel/scalar-ops.js';
+import { type Feed, feed, numbers } from './harness.js';
+
+export interface Case {
+  readonly name: string;
+  /** Primitives that the case stands for. */
+  readonly covers: readonly string[];
+  build(): { outputs: Node[]; feeds: Feed[] };
+  readonly tolerance?: number;
+}
+
+const one = (
+  name: string,
+  covers: string | string[],
+  build: (f: (dtype: DType, shape: number[], data?: number[]) => Node) => Node | Node[],
+  tolerance?: number,
+): Case => ({
+  name,
+  covers: typeof covers === 'string' ? [covers] : covers,
+  ...(tolerance ? { tolerance } : {}),
+  build: () => {
+    const feeds: Feed[] = [];
+    const out = build((dtype, shape, data) => {
+      const f = feed(dtype, shape, data);
+      feeds.push(f);
+      return f.node;
+    });
+    return { outputs: Array.isArray(out) ? out : [out], feeds };
+  },
+});
+
+const integers = (count: number, extent: number, seed: number) => numbers(count, seed).map((x) => Math.floor(((x + 1) / 2) * extent));
+
+export const cases: Case[] = [];
+for (const name of Object.keys(scalarOps)) {
+  if (!isScalarOp(name)) continue;
+  const row = scalarRow(name);
+  const dtypes: DType[] = row.domain === 'float' ? ['f32'] : row.domain === 'int' ? ['i32', 'u32'] : ['f32', 'i32', 'u8'];
+  for (const dtype of dtypes) {
+    // Positive where the function wants it.
+    const positive = ['log', 'sqrt', 'rsqrt', 'pow', 'log1p'].includes(name);
+    const arg = (f: (d: DType, s: number[], data?: number[]) => Node, shape: number[]) => {
+      const n = shape.reduce((a, b) => a * b, 1);
+      if (name === 'shl' || name === 'shr' || (name === 'pow' && dtype !== 'f32')) return f(dtype, shape, integers(n, 5, n));
+      return positive && dtype === 'f32'
+        ? f(
+            dtype,
+            shape,
+            numbers(n, n + 3).map((x) => Math.abs(x) * 3 + 0.01),
+          )
+        : f(dtype, shape);
+    };
+    cases.push(
+      one(
+        `${name} ${dtype}`,
+        name,
+        (f) => {
+          if (row.arity === 1) return o[name as 'neg'](arg(f, [3, 37]));
+          if (row.arity === 2) return o[name as 'add'](arg(f, [3, 37]), arg(f, [37]));
+          return o.select(f('bool', [3, 37]), arg(f, [3, 37]), arg(f, [3, 1]));
+        },
+        3e-5,
+      ),
+    );
+  }
+}
+for (const from of ['f32', 'i32', 'u32', 'i8', 'u8', 'bool', 'f16', 'bf16'] as const)
+  for (const to of ['f32', 'i32', 'u32', 'i8', 'u8', 'bool', 'f16', 'bf16'] as const)
+    if (from !== to && !(from === 'f32' && to === 'u32'))
+      cases.push(one(`cast ${from} → ${to}`, 'cast', (f) => o.cast(f(from, [5, 13]), to)));
+
+const conv = (stride: number[], padding: [number, number][], inputDilation: number[], kernelDilation: number[]) => ({
+  stride,
+  padding,
+  inputDilation,
+  kernelDilation,
+});
+const pool = (size: number[], stride: number[], padding: [number, number][]) => ({ axes: [1, 2], size, stride, padding });
+cases.push(
+  one('input, constant, add', ['input', 'constant'], (f) => o.add(f('f32', [4]), o.full([4], 2.5, 'f32'))),
+  one('iota', 'iota', () => [o.iota([3, 5], 1, 'i32'), o.iota([3, 5], 0, 'f32')]),
+  one('reshape', 'reshape', (f) => o.reshape(f('f32', [4, 6, 5]), [8, 15])),
+  one('reshape of a transpose', 'reshape', (f) => o.reshape(o.transpose(f('f32', [4, 6, 5]), [2, 0, 1]), [10, 12])),
+  one('transpose', 'transpose', (f) => o.transpose(f('f32', [4, 6, 5]), [2, 0, 1])),
+  one('broadcast', 'broadcast', (f) => o.broadcast(f('f32', [6, 1]), [4, 6, 5])),
+  one('slice with strides', 'slice', (f) => o.slice(f('f32', [9, 11]), [1, 2], [8, 11], [2, 3])),
+  one('pad', 'pad', (f) =>
+    o.pad(
+      f('f32', [3, 4]),
+      [
+        [1, 2, 0],
+        [0, 3, 0],
+      ],
+      7,
+    ),
+  ),
+  one('pad interior and negative', 'pad', (f) =>
+    o.pad(
+      f('f32', [5, 4]),
+      [
+        [-1, 2, 1],
+        [2, -1, 2],
+      ],
+      -1,
+    ),
+  ),
+  one('concat', 'concat', (f) => o.concat([f('f32', [3, 2]), f('f32', [3, 5]), f('f32', [3, 1])], 1)),
+  one('flip', 'flip', (f) => o.flip(f('f32', [3, 5, 2]), [0, 1])),
+  one('sum of everything', 'sum', (f) => o.sum(f('f32', [300, 400]), [0, 1]), 2e-4),
+  one('sum over rows', 'sum', (f) => o.sum(f('f32', [70, 130]), [0]), 1e-4),
+  one('sum over columns', 'sum', (f) => o.sum(f('f32', [70, 130]), [1]), 1e-4),
+  one('sum over the middle', 'sum', (f) => o.sum(f('f32', [7, 9, 10]), [1])),
+  one('sum over outer axes of a large tensor', 'sum', (f) => o.sum(f('f32', [40, 30, 30, 10]), [0, 1, 2]), 1e-3),
+  one('sum of bool and u8', 'sum', (f) => [o.sum(f('bool', [50, 3]), [0]), o.sum(f('u8', [50, 3]), [0, 1])]),
+  one('sum with epilogue', 'sum', (f) =>
+    o.exp(o.neg(o.mul(o.sum(o.mul(f('f32', [20, 30]), f('f32', [20, 30])), [1]), o.full([20], 1 / 30, 'f32')))),
+  ),
+  one('reduceMax', 'reduceMax', (f) => [o.reduceMax(f('f32', [6, 50]), [1]), o.reduceMax(f('i32', [6, 50]), [0])]),
+  one('reduceMin', 'reduceMin', (f) => [o.reduceMin(f('f32', [6, 50]), [1]), o.reduceMin(f('u8', [6, 50]), [0, 1])]),
+  one('prod', 'prod', (f) => o.prod(f('f32', [5, 9]), [1])),
+  one('argmax and argmin', ['argmax', 'argmin'], (f) => [o.argmax(f('f32', [6, 50]), 1), o.argmin(f('f32', [6, 50]), 0)]),
+  one('argmax with NaN and ties', 'argmax', (f) => [
+    o.argmax(f('f32', [2, 4], [1, 3, 3, 2, 5, Number.NaN, 9, Number.NaN]), 1),
+    o.argmin(f('f32', [2, 4], [1, 0, 0, 2, 5, Number.NaN, 9, Number.NaN]), 1),
+  ]),
+  one('dot', 'dot', (f) => o.dot(f('f32', [33, 40]), f('f32', [40, 50]), { batch: [[], []], contract: [[1], [0]] })),
+  one('dot transposed', 'dot', (f) => o.dot(f('f32', [40, 33]), f('f32', [50, 40]), { batch: [[], []], contract: [[0], [1]] })),
+  one('dot with batches', 'dot', (f) =>
+    o.dot(f('f32', [3, 4, 17, 20]), f('f32', [3, 4, 21, 20]), {
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+      contract: [[3], [3]],
+    }),
+  ),
+  one('dot of heads through a view', 'dot', (f) => {
+    const heads = (x: Node) => o.transpose(o.reshape(x, [2, 9, 4, 8]), [0, 2, 1, 3]);
+    const qkv = f('f32', [2, 9, 96]);
+    const part = (i: number) => heads(o.slice(qkv, [0, 0, 32 * i], [2, 9, 32 * i + 32]));
+    return o.dot(part(0), part(1), {
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+      contract: [[3], [3]],
+    });
+  }),
+  one('dot matrix × vector', 'dot', (f) => o.dot(f('f32', [33, 40]), f('f32', [40]), { batch: [[], []], contract: [[1], [0]] })),
+  one('dot outer', 'dot', (f) => o.dot(f('f32', [33]), f('f32', [40]), { batch: [[], []], contract: [[], []] })),
+  one('dot inner', 'dot', (f) => o.dot(f('f32', [333]), f('f32', [333]), { batch: [[], []], contract: [[0], [0]] })),
+  one('dot of integers', 'dot', (f) => o.dot(f('i32', [7, 9]), f('i32', [9, 5]), { batch: [[], []], contract: [[1], [0]] })),
+  one('dot, bias, relu', 'dot', (f) =>
+    o.max(
+      o.add(o.dot(f('f32', [33, 40]), f('f32', [40, 50]), { batch: [[], []], contract: [[1], [0]] }), f('f32', [50])),
+      o.full([], 0, 'f32'),
+    ),
+  ),
+  one('conv', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 10, 9, 1, 3]),
+      f('f32', [3, 3, 1, 3, 8]),
+      conv(
+        [1, 1],
+        [
+          [0, 0],
+          [0, 0],
+        ],
+        [1, 1],
+        [1, 1],
+      ),
+    ),
+  ),
+  one('conv stride, padding, dilation', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 13, 12, 1, 5]),
+      f('f32', [3, 2, 1, 5, 17]),
+      conv(
+        [2, 3],
+        [
+          [1, 2],
+          [0, 1],
+        ],
+        [1, 1],
+        [2, 1],
+      ),
+    ),
+  ),
+  one('conv groups', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 8, 8, 3, 4]),
+      f('f32', [3, 3, 3, 4, 6]),
+      conv(
+        [1, 1],
+        [
+          [1, 1],
+          [1, 1],
+        ],
+        [1, 1],
+        [1, 1],
+      ),
+    ),
+  ),
+  one('conv depthwise', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 8, 8, 20, 1]),
+      f('f32', [3, 3, 20, 1, 1]),
+      conv(
+        [1, 1],
+        [
+          [1, 1],
+          [1, 1],
+        ],
+        [1, 1],
+        [1, 1],
+      ),
+    ),
+  ),
+  one('conv transposed', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 5, 5, 1, 4]),
+      f('f32', [3, 3, 1, 4, 6]),
+      conv(
+        [1, 1],
+        [
+          [2, 1],
+          [2, 1],
+        ],
+        [2, 2],
+        [1, 1],
+      ),
+    ),
+  ),
+  one('conv 1d', 'conv', (f) => o.conv(f('f32', [2, 30, 1, 4]), f('f32', [5, 1, 4, 6]), conv([2], [[2, 2]], [1], [1]))),
+  one('conv 3d', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 4, 5, 6, 1, 2]),
+      f('f32', [2, 2, 2, 1, 2, 3]),
+      conv(
+        [1, 1, 1],
+        [
+          [0, 0],
+          [0, 0],
+          [0, 0],
+        ],
+        [1, 1, 1],
+        [1, 1, 1],
+      ),
+    ),
+  ),
+  one('conv negative padding', 'conv', (f) =>
+    o.conv(
+      f('f32', [2, 8, 8, 1, 4]),
+      f('f32', [3, 3, 1, 4, 6]),
+      conv(
+        [1, 1],
+        [
+          [-1, 0],
+          [0, -2],
+        ],
+        [1, 1],
+        [1, 1],
+      ),
+    ),
+  ),
+  one('windowMax and its position', ['windowMax', 'windowArgmax'], (f) => {
+    const x = f('f32', [2, 9, 8, 5]);
+    return [
+      o.windowMax(
+        x,
+        pool(
+          [2, 2],
+          [2, 2],
+          [
+            [0, 0],
+            [0, 0],
+          ],
+        ),
+      ),
+      o.windowArgmax(
+        x,
+        pool(
+          [2, 2],
+          [2, 2],
+          [
+            [0, 0],
+            [0, 0],
+          ],
+        ),
+      ),
+    ];
+  }),
+  one('windowMax overlapping, padded', ['windowMax', 'windowArgmax'], (f) => {
+    const x = f('f32', [2, 9, 8, 5]);
+    return [
+      o.windowMax(
+        x,
+        pool(
+          [3, 3],
+          [2, 1],
+          [
+            [1, 1],
+            [1, 1],
+          ],
+        ),
+      ),
+      o.windowArgmax(
+        x,
+        pool(
+          [3, 3],
+          [2, 1],
+          [
+            [1, 1],
+            [1, 1],
+          ],
+        ),
+      ),
+    ];
+  }),
+  one('windowMax large', ['windowMax', 'windowArgmax'], (f) => {
+    const x = f('f32', [2, 14, 13, 3]);
+    return [
+      o.windowMax(
+        x,
+        pool(
+          [5, 5],
+          [3, 2],
+          [
+            [2, 2],
+            [1, 2],
+          ],
+        ),
+      ),
+      o.windowArgmax(
+        x,
+        pool(
+          [5, 5],
+          [3, 2],
+          [
+            [2, 2],
+            [1, 2],
+          ],
+        ),
+      ),
+    ];
+  }),
+  one('windowSum', 'windowSum', (f) => [
+    o.windowSum(
+      f('f32', [2, 9, 8, 5]),
+      pool(
+        [3, 2],
+        [2, 2],
+        [
+          [1, 1],
+          [0, 0],
+        ],
+      ),
+    ),
+    o.windowSum(
+      f('f32', [2, 9, 8, 5]),
+      pool(
+        [5, 5],
+        [1, 1],
+        [
+          [2, 2],
+          [2, 2],
+        ],
+      ),
+    ),
+  ]),
+  one('windowGather, windowScatter', ['windowGather', 'windowScatter'], (f) => {
+    const arg = pool(
+      [3, 3],
+      [2, 2],
+      [
+        [1, 1],
+        [1, 1],
+      ],
+    );
+    const x = f('f32', [2, 9, 8, 5]);
+    const at = o.windowArgmax(x, arg);
+    return [o.windowGather(f('f32', [2, 9, 8, 5]), at, arg), o.windowScatter(f('f32', [2, 5, 4, 5]), at, arg, [2, 9, 8, 5])];
+  }),
+  one('windowArgmax of nothing but -infinity, padded', ['windowArgmax', 'windowGather'], (f) =>
+    [3, 5].flatMap((extent) => {
+      const arg = pool(
+        [extent, extent],
+        [2, 1],
+        [
+          [2, 1],
+          [1, 2],
+        ],
+      );
+      const x = o.mul(f('f32', [2, 9, 8, 5]), o.full([2, 9, 8, 5], Number.NEGATIVE_INFINITY, 'f32'));
+      const low = o.min(x, o.neg(x));
+      const at = o.windowArgmax(low, arg);
+      return [at, o.windowGather(f('f32', [2, 9, 8, 5]), at, arg)];
+    }),
+  ),
+  one('windowSpread', 'windowSpread', (f) =>
+    o.windowSpread(
+      f('f32', [2, 5, 4, 5]),
+      pool(
+        [3, 3],
+        [2, 2],
+        [
+          [1, 1],
+          [1, 1],
+        ],
+      ),
+      [2, 9, 8, 5],
+    ),
+  ),
+  one('take', 'take', (f) => [
+    o.take(f('f32', [11, 6]), f('i32', [3, 4], integers(12, 11, 5)), 0),
+    o.take(f('f32', [4, 11, 2]), f('i32', [3], [-5, 4, 99]), 1),
+    o.take(f('f32', [4, 3]), f('i32', [], [2]), 0),
+  ]),
+  one('takeAdd', 'takeAdd', (f) => [
+    o.takeAdd(f('f32', [3, 4, 6]), f('i32', [3, 4], integers(12, 5, 5)), 0, 5),
+    o.takeAdd(f('f32', [4, 3, 2]), f('i32', [3], [1, 1, 0]), 1, 4),
+    o.takeAdd(f('f32', [9]), f('i32', [9], integers(9, 3, 2)), 0, 3),
+  ]),
+  one('takeAlong and its adjoint', ['takeAlong', 'takeAlongAdd'], (f) => {
+    const at = f('i32', [3, 5], integers(15, 7, 9));
+    return [o.takeAlong(f('f32', [3, 7]), at, 1), o.takeAlongAdd(f('f32', [3, 5]), at, 1, 7)];
+  }),
+  one('dynamicSlice and dynamicUpdateSlice', ['dynamicSlice', 'dynamicUpdateSlice'], (f) => {
+    const at = [f('i32', [], [2]), f('i32', [], [9])];
+    return [o.dynamicSlice(f('f32', [6, 7]), at, [3, 4]), o.dynamicUpdateSlice(f('f32', [6, 7]), f('f32', [2, 3]), at)];
+  }),
+  one('cumsum', 'cumsum', (f) => [
+    o.cumsum(f('f32', [5, 7, 3]), 1),
+    o.cumsum(f('f32', [5, 7]), 1, { reverse: true }),
+    o.cumsum(f('i32', [5, 7]), 0, { exclusive: true }),
+    o.cumsum(f('f32', [9]), 0, { exclusive: true, reverse: true }),
+  ]),
+  one('cumprod, cummax', ['cumprod', 'cummax'], (f) => [
+    o.cumprod(f('f32', [5, 7]), 1),
+    o.cumprod(f('f32', [5, 7]), 0, { exclusive: true }),
+    o.cummax(f('f32', [5, 7]), 1),
+    o.cummax(f('f32', [5, 7]), 0, { reverse: true }),
+  ]),
+  one('argsort', 'argsort', (f) => [
+    o.argsort(f('f32', [5, 70]), 1),
+    o.argsort(f('i32', [40, 3], integers(120, 6, 4)), 0, true),
+    o.argsort(f('f32', [6], [3, Number.NaN, 1, Number.NaN, -1, 3]), 0),
+    o.argsort(f('f32', [6], [3, Number.NaN, 1, Number.NaN, -1, 3]), 0, true),
+  ]),
+  one('argsort of a computed key', 'argsort', (f) => o.argsort(o.mul(f('f32', [5, 70]), f('f32', [70])), 1)),
+  one('randomBits', 'randomBits', (f) => o.randomBits(f('u32', [2], [123456789, 987654321]), f('u32', [], [7]), [3, 37], 5)),
+  one('stopGradient', ['stopGradient', 'customGradient', 'buffer', 'variable'], (f) => o.stopGradient(f('f32', [3]))),
+);
+
+// Fusion: graphs in which values meet, split and come back.
+cases.push(
+  one('softmax', [], (f) => {
+    const x = f('f32', [7, 33]);
+    const shifted = o.sub(x, o.reshape(o.reduceMax(x, [1]), [7, 1]));
+    const e = o.exp(shifted);
+    return o.div(e, o.reshape(o.sum(e, [1]), [7, 1]));
+  }),
+  one('a value used in two shapes', [], (f) => {
+    const y = o.tanh(f('f32', [6, 8]));
+    return [o.sum(y, [0]), o.mul(y, y), o.transpose(y, [1, 0])];
+  }),
+  one('two outputs of one loop', [], (f) => {
+    const [g, m, w] = [f('f32', [5, 9]), f('f32', [5, 9]), f('f32', [5, 9])];
+    const m2 = o.add(o.mul(m, o.full([], 0.9, 'f32')), o.mul(g, o.full([], 0.1, 'f32')));
+    return [m2, o.sub(w, o.div(m2, o.add(o.sqrt(o.mul(g, g)), o.full([], 1e-3, 'f32'))))];
+  }),
+  one('an output that is an input, twice', [], (f) => {
+    const x = f('f32', [4]);
+    return [x, x, o.neg(x)];
+  }),
+  one('constants only', [], () => o.add(o.full([3], 2, 'f32'), o.iota([3], 0, 'f32'))),
+  one('empty tensors', [], (f) => [
+    o.sum(f('f32', [0, 3]), [0]),
+    o.mul(f('f32', [0, 3]), f('f32', [3])),
+    o.concat([f('f32', [0, 3]), f('f32', [2, 3])], 0),
+  ]),
+  one('layer norm', [], (f) => {
+    const x = f('f32', [6, 40]);
+    const keep = (y: Node) => o.reshape(y, [6, 1]);
+    const mean = keep(o.mul(o.sum(x, [1]), o.full([6], 1 / 40, 'f32')));
+    const centred = o.sub(x, mean);
+    const variance = keep(o.mul(o.sum(o.mul(centred, centred), [1]), o.full([6], 1 / 40, 'f32')));
+    return o.add(o.mul(o.mul(centred, o.rsqrt(o.add(variance, o.full([], 1e-5, 'f32')))), f('f32', [40])), f('f32', [40]));
+  }),
+);
