@@ -10,6 +10,7 @@ import { type Constraint, type ConstraintLike, getConstraint } from './constrain
 import { inferOutputs, type OutputSpecs } from './infer.js';
 import { getInitializer, type InitializerLike } from './initializers.js';
 import { naming } from './names.js';
+import { checkOptions } from './options.js';
 import { type Config, type Configurable, classNameOf, deserialize, type Serialized, serialize, serializeValue } from './registry.js';
 import { getRegularizer, type Regularizer, type RegularizerLike } from './regularizers.js';
 import { isSymbolic, type PartialShape, type Producer, SymbolicTensor } from './symbolic.js';
@@ -32,6 +33,15 @@ export interface LayerOptions {
   /** A penalty of the output. */
   activityRegularizer?: RegularizerLike;
 }
+const layerOptionNames: Readonly<Record<keyof LayerOptions, true>> = {
+  name: true,
+  trainable: true,
+  dtype: true,
+  inputShape: true,
+  batchInputShape: true,
+  batchSize: true,
+  activityRegularizer: true,
+};
 
 /** Arguments of a call besides its inputs. */
 export interface CallOptions {
@@ -109,6 +119,11 @@ type Symbolic = SymbolicTensor | readonly SymbolicTensor[];
 export abstract class Layer<O extends LayerOptions = LayerOptions> implements Configurable {
   /** The name in configs and errors; a subclass that doesn't declare one goes by its JavaScript name. */
   static className = 'Layer';
+  /**
+   * What a class adds to the options of its base; others are refused. A subclass that declares none of its own takes any.
+   * @example class Scale extends Layer<LayerOptions & { factor: number }> { static override optionNames = ['factor']; … }
+   */
+  static optionNames: readonly string[] = Object.keys(layerOptionNames);
   readonly name: string;
   /** The options with their defaults; what `getConfig` saves. */
   readonly options: O;
@@ -129,6 +144,7 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
   constructor(options?: O) {
     this.options = options ?? ({} as O);
     this.name = this.options.name ?? naming.next(this.className);
+    checkOptions(this);
     this.dtype = this.options.dtype ?? 'f32';
     this.#trainable = this.options.trainable ?? true;
     this.activityRegularizer = getRegularizer(this.options.activityRegularizer);

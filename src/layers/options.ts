@@ -1,5 +1,6 @@
 /** @file Options of layers: defaults filled in, values checked, with errors that name the layer. */
 import { ConfigError, ShapeError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { showShape } from '../base/shape.js';
 import type { PartialShape } from './symbolic.js';
 
@@ -13,6 +14,14 @@ export function withDefaults(options: object | undefined, defaults: object): obj
 
 interface Labelled {
   readonly label: string;
+}
+/** Throws ConfigError for an option that neither the layer's class nor a base of it lists, where that class has a list of its own. */
+export function checkOptions(layer: Labelled & { readonly options: object }): void {
+  let cls = layer.constructor as { readonly optionNames?: readonly string[] };
+  if (!Object.hasOwn(cls, 'optionNames')) return;
+  const known: Record<string, true> = {};
+  for (; cls.optionNames; cls = Object.getPrototypeOf(cls)) for (const name of cls.optionNames) known[name] = true;
+  checkOptionNames(layer.options, known, layer.label);
 }
 /** Throws ConfigError unless `value` is a whole number ≥ `least`. */
 export function wholeNumber(layer: Labelled, option: string, value: number, least = 1): number {

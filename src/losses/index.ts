@@ -90,10 +90,14 @@ export function getLoss(id: LossLike): Loss {
     throw new ConfigError('loss: the object has no call(yTrue, yPred). Expected a name, a function or a Loss.');
   }
   const [name, config] = typeof id === 'string' ? [id, {}] : [id?.className, id?.config];
-  const make = byPlainName.get(plain(String(name)));
+  if (typeof name !== 'string')
+    throw new ConfigError(
+      `loss: it is ${JSON.stringify(id) ?? typeof id}. Expected a name such as 'mse', a function (yTrue, yPred) → tensor, or a Loss such as losses.huber().`,
+    );
+  const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `loss: "${String(name)}" is not known. Expected one of ${Object.keys(losses).join(', ')}, a function or a Loss, received ${JSON.stringify(name)}. Give the function itself, or call registerLoss first.`,
+      `loss: "${name}" is not known. Expected one of ${Object.keys(losses).join(', ')}, a function or a Loss, received ${JSON.stringify(name)}. Give the function itself, or call registerLoss first.`,
     );
   return make(config);
 }

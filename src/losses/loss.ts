@@ -3,6 +3,7 @@
  * the maker of a loss from a pure function and its options; the functions are in the files of their families.
  */
 import { ShapeError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { showShape } from '../base/shape.js';
 import type { Tensor } from '../tensor/index.js';
 
@@ -75,8 +76,9 @@ export function defineLoss<O extends object>(
   extra: { activation?: 'softmax' | 'sigmoid'; countedPart?: (yTrue: Tensor, options: O) => Tensor } = {},
 ): (options?: Partial<O> & { name?: string }) => NamedLoss {
   return (given = {}) => {
+    checkOptionNames(given, { name: true, ...defaults }, id);
     const { name = id, ...rest } = given;
-    const set = Object.fromEntries(Object.entries(rest).filter(([key, value]) => value !== undefined && key in defaults));
+    const set = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
     const options: O = { ...defaults, ...set };
     const { activation, countedPart } = extra;
     const isCounted = countedPart !== undefined && 'ignoreClass' in options && options.ignoreClass !== null;

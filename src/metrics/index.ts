@@ -1,5 +1,6 @@
 /** @file The metrics by Keras's names: factories, look-up of ids, what files hold. */
 import { ConfigError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { getLoss, type Loss, type LossName, losses } from '../losses/index.js';
 import type { Config } from '../losses/loss.js';
 import { sqrt, type Tensor } from '../tensor/index.js';
@@ -17,10 +18,19 @@ interface Named {
 }
 type ValuesOf<O> = (yTrue: Tensor, yPred: Tensor, options: O) => Tensor;
 
+/** `make`, refusing options that its metric's config doesn't have: all are in there. */
+const checked =
+  <O extends object, M extends Metric>(make: (options?: O) => M) =>
+  (options?: O): M => {
+    const metric = make(options);
+    checkOptionNames(options ?? {}, metric.getConfig(), metric.className);
+    return metric;
+  };
 /** A factory of the mean of `values`. */
 const meanOf =
   <O extends { readonly [key: string]: number }>(id: string, values: ValuesOf<O>, defaults: O) =>
   (given: Partial<O> & Named = {}): Metric => {
+    checkOptionNames(given, { name: true, ...defaults }, id);
     const { name, ...rest } = given;
     const options: O = { ...defaults, ...rest };
     return new MeanOf(id, (t, p) => values(t, p, options), { name, config: options });
@@ -35,30 +45,32 @@ const ofLoss =
 
 /** Factories; every option has Keras's default. @example metrics.topKCategoricalAccuracy({ k: 3 }) */
 export const metrics = {
-  mean: (options: Named = {}): Mean => new Mean(options),
-  sum: (options: Named = {}): Sum => new Sum(options),
+  mean: checked((options?: Named) => new Mean(options)),
+  sum: checked((options?: Named) => new Sum(options)),
   binaryAccuracy: meanOf('binaryAccuracy', accuracies.binaryAccuracy, { threshold: 0.5 }),
   categoricalAccuracy: meanOf('categoricalAccuracy', accuracies.categoricalAccuracy, {}),
   sparseCategoricalAccuracy: meanOf('sparseCategoricalAccuracy', accuracies.sparseCategoricalAccuracy, {}),
   topKCategoricalAccuracy: meanOf('topKCategoricalAccuracy', accuracies.topKCategoricalAccuracy, { k: 5 }),
   sparseTopKCategoricalAccuracy: meanOf('sparseTopKCategoricalAccuracy', accuracies.sparseTopKCategoricalAccuracy, { k: 5 }),
-  precision: confusion.precision,
-  recall: confusion.recall,
-  truePositives: confusion.truePositives,
-  falsePositives: confusion.falsePositives,
-  trueNegatives: confusion.trueNegatives,
-  falseNegatives: confusion.falseNegatives,
-  fBetaScore: (options?: confusion.FBetaOptions): Metric => new confusion.FBeta(options),
-  f1Score: (options?: Omit<confusion.FBetaOptions, 'beta'>): Metric => new confusion.FBeta({ ...options, beta: 1 }, 'f1Score'),
-  auc: (options?: AucOptions): Metric => new Auc(options),
-  confusionMatrix: (options?: confusion.ConfusionMatrixOptions): Metric => new confusion.ConfusionMatrix(options),
-  r2Score: (options?: R2Options): Metric => new R2Score(options),
-  rootMeanSquaredError: (options: Named = {}): Metric =>
-    new MeanOf('rootMeanSquaredError', (t, p) => losses.meanSquaredError().call(t, p), { name: options.name, finish: (m) => sqrt(m) }),
-  cosineSimilarity: (options: { axis?: number } & Named = {}): Metric => {
-    const loss = losses.cosineSimilarity({ axis: options.axis });
-    return new MeanOf('cosineSimilarity', (t, p) => loss.call(t, p).neg(), { name: options.name, config: { axis: options.axis ?? -1 } });
-  },
+  precision: checked(confusion.precision),
+  recall: checked(confusion.recall),
+  truePositives: checked(confusion.truePositives),
+  falsePositives: checked(confusion.falsePositives),
+  trueNegatives: checked(confusion.trueNegatives),
+  falseNegatives: checked(confusion.falseNegatives),
+  fBetaScore: checked((options?: confusion.FBetaOptions): Metric => new confusion.FBeta(options)),
+  f1Score: checked((options?: Omit<confusion.FBetaOptions, 'beta'>): Metric => new confusion.FBeta({ ...options, beta: 1 }, 'f1Score')),
+  auc: checked((options?: AucOptions): Metric => new Auc(options)),
+  confusionMatrix: checked((options?: confusion.ConfusionMatrixOptions): Metric => new confusion.ConfusionMatrix(options)),
+  r2Score: checked((options?: R2Options): Metric => new R2Score(options)),
+  rootMeanSquaredError: checked((options?: Named): Metric => {
+    const loss = losses.meanSquaredError();
+    return new MeanOf('rootMeanSquaredError', (t, p) => loss.call(t, p), { name: options?.name, finish: (m) => sqrt(m) });
+  }),
+  cosineSimilarity: checked(({ name, axis = -1 }: { axis?: number } & Named = {}): Metric => {
+    const loss = losses.cosineSimilarity({ axis });
+    return new MeanOf('cosineSimilarity', (t, p) => loss.call(t, p).neg(), { name, config: { axis } });
+  }),
   meanSquaredError: ofLoss('meanSquaredError'),
   meanAbsoluteError: ofLoss('meanAbsoluteError'),
   meanAbsolutePercentageError: ofLoss('meanAbsolutePercentageError'),
@@ -117,9 +129,16 @@ export function registerMetric(name: string, make: (options?: Config) => Metric)
   byPlainName.set(plain(name), make);
 }
 
+/** Names of several forms. */
+const families: Readonly<Record<string, string>> = {
+  accuracy: 'Accuracy',
+  acc: 'Accuracy',
+  crossentropy: 'Crossentropy',
+  ce: 'Crossentropy',
+};
 /** Which of the three forms, as Keras: one output is binary, class numbers are sparse, the rest categorical. */
 function resolved(id: string, context: MetricContext): { name: MetricName; as: string } | null {
-  const family = { accuracy: 'Accuracy', acc: 'Accuracy', crossentropy: 'Crossentropy', ce: 'Crossentropy' }[id];
+  const family = families[id];
   if (family === undefined) return null;
   const { outputShape, sparseLabels } = context;
   const form =
@@ -153,14 +172,26 @@ function find(id: MetricLike, context: MetricContext): Metric {
   const form = typeof id === 'string' ? resolved(plain(id), context) : null;
   if (form) return (metrics[form.name] as Factory)({ name: form.as });
   const scalar = typeof id === 'string' ? scalarForms[plain(id)] : undefined;
-  if (scalar) return scalar();
-  const [name, config] = isSerialized(id) ? [id.className, id.config] : [id, {}];
-  const make = typeof name === 'string' ? byPlainName.get(plain(name)) : undefined;
+  return scalar ? scalar() : factoryOf(id)(isSerialized(id) ? id.config : {});
+}
+/** What makes the metric of a name or config. Throws ConfigError for what is neither. */
+function factoryOf(id: unknown): Factory {
+  const name = isSerialized(id) ? id.className : id;
+  if (typeof name !== 'string')
+    throw new ConfigError(
+      `metric: it is ${JSON.stringify(id) ?? typeof id}. Expected a name such as 'accuracy', a function (yTrue, yPred) → tensor, or a Metric such as metrics.auc().`,
+    );
+  const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `metric: "${String(name)}" is not known. Expected one of accuracy, ${Object.keys(metrics).join(', ')}, a function or a Metric, received ${JSON.stringify(name)}. Give the function itself, or call registerMetric first.`,
+      `metric: "${name}" is not known. Expected one of accuracy, ${Object.keys(metrics).join(', ')}, a function or a Metric, received ${JSON.stringify(name)}. Give the function itself, or call registerMetric first.`,
     );
-  return make(config);
+  return make;
+}
+/** Throws ConfigError for what getMetric doesn't take, before there are outputs. */
+export function checkMetric(id: unknown): void {
+  const isNamed = typeof id === 'string' && (plain(id) in families || plain(id) in scalarForms);
+  if (!(id instanceof Metric || typeof id === 'function' || isNamed)) factoryOf(id);
 }
 /** What a file keeps of the metric. Throws ConfigError for one without a registered name. */
 export function serializeMetric(metric: Metric): SerializedMetric {

@@ -67,6 +67,7 @@ export function requireUniqueNames(layers: readonly Layer[], who: string): void 
 
 export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalOptions> {
   static override className = 'Functional';
+  static override optionNames = ['inputs', 'outputs'];
   readonly inputs: readonly SymbolicTensor[];
   readonly outputs: readonly SymbolicTensor[];
   /** The layer calls in the order in which they run. */

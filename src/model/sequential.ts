@@ -14,6 +14,7 @@ export interface SequentialOptions extends ModelOptions {
 
 export class Sequential extends Model<Tensor, SequentialOptions> {
   static override className = 'Sequential';
+  static override optionNames = ['layers'];
   readonly #layers: Layer[] = [];
   /** The tensors between the layers, once the input's shape is known. */
   #chain: SymbolicTensor[] = [];

@@ -1,5 +1,6 @@
 /** @file The optimizers by Keras's names: factories, look-up of ids, what files hold. */
 import { ConfigError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { Optimizer, type OptimizerOptions } from './optimizer.js';
 import { type Rule, type RuleName, rules } from './rules.js';
 import type { Config } from './schedules.js';
@@ -23,31 +24,25 @@ function defineOptimizer<O extends object>(id: string, rule: Rule<O>): (options?
     const { learningRate: _rate, weightDecay: _decay, ...ruleDefaults } = rule.defaults;
     const own: Record<string, unknown> = { ...ruleDefaults };
     const common: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries(given)) {
-      if (value === undefined) continue;
-      if (key in own) own[key] = value;
-      else if (commonNames.has(key)) common[key] = value;
-      else
-        throw new ConfigError(
-          `${id}: there is no option "${key}". Expected ${[...Object.keys(own), ...commonNames].join(', ')}, received "${key}". Check the spelling.`,
-        );
-    }
+    checkOptionNames(given, { ...own, ...commonNames }, id);
+    for (const [key, value] of Object.entries(given)) if (value !== undefined) (key in own ? own : common)[key] = value;
     return new RuleOptimizer(id, rule as Rule<object>, own, common);
   };
 }
-const commonNames: ReadonlySet<string> = new Set<keyof OptimizerOptions>([
-  'name',
-  'learningRate',
-  'weightDecay',
-  'excludeFromWeightDecay',
-  'clipNorm',
-  'globalClipNorm',
-  'clipValue',
-  'useEma',
-  'emaMomentum',
-  'emaOverwriteFrequency',
-  'gradientAccumulationSteps',
-]);
+/** One entry an option: the compiler says when one is missing. */
+const commonNames: Readonly<Record<keyof OptimizerOptions, true>> = {
+  name: true,
+  learningRate: true,
+  weightDecay: true,
+  excludeFromWeightDecay: true,
+  clipNorm: true,
+  globalClipNorm: true,
+  clipValue: true,
+  useEma: true,
+  emaMomentum: true,
+  emaOverwriteFrequency: true,
+  gradientAccumulationSteps: true,
+};
 
 /** Factories; every option has Keras's default. @example optimizers.adam({ learningRate: 3e-4, globalClipNorm: 1 }) */
 export const optimizers = {
@@ -83,10 +78,15 @@ export function registerOptimizer(name: string, make: (options?: Config) => Opti
 export function getOptimizer(id: OptimizerLike): Optimizer {
   if (id instanceof Optimizer) return id;
   const [name, config] = typeof id === 'string' ? [id, {}] : [id?.className, id?.config];
-  const make = byPlainName.get(plain(String(name)));
+  const names = Object.keys(optimizers).join(', ');
+  if (typeof name !== 'string')
+    throw new ConfigError(
+      `optimizer: it is ${JSON.stringify(id) ?? typeof id}. Expected one of ${names}, or an Optimizer. Write 'adam' or optimizers.adam({ learningRate: 1e-3 }).`,
+    );
+  const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `optimizer: "${String(name)}" is not known. Expected one of ${Object.keys(optimizers).join(', ')} or an Optimizer, received ${JSON.stringify(name)}. Check the spelling.`,
+      `optimizer: "${name}" is not known. Expected one of ${names} or an Optimizer, received ${JSON.stringify(name)}. Check the spelling, or call registerOptimizer('${name}', …) for one of your own.`,
     );
   return make(config);
 }

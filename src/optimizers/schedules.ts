@@ -3,6 +3,7 @@
  * tensor (`call`) cannot differ. Names and defaults are Keras's; one-cycle is PyTorch's.
  */
 import { ConfigError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { floor, maximum, minimum, type Tensor, tensor, where } from '../tensor/index.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
@@ -63,8 +64,9 @@ export class Schedule {
   /** @internal */
   readonly formula: Formula;
 
-  /** @internal Use `schedules`. */
-  constructor(className: string, options: Config, formula: Formula) {
+  /** @internal Use `schedules`. Throws ConfigError for an option of `given` that isn't among `options`, which are all. */
+  constructor(className: string, given: object, options: Config, formula: Formula) {
+    checkOptionNames(given, options, className);
     this.className = className;
     this.#options = options;
     this.formula = formula;
@@ -161,7 +163,7 @@ export const schedules = {
   exponentialDecay(options: ExponentialDecayOptions): Schedule {
     const { initialLearningRate, decaySteps, decayRate, staircase = false } = options;
     requirePositive('exponentialDecay', { decaySteps, decayRate });
-    return new Schedule('exponentialDecay', { initialLearningRate, decaySteps, decayRate, staircase }, (o, step) => {
+    return new Schedule('exponentialDecay', options, { initialLearningRate, decaySteps, decayRate, staircase }, (o, step) => {
       const p = o.div(step, decaySteps);
       return o.mul(o.powerOf(decayRate, staircase ? o.floor(p) : p), initialLearningRate);
     });
@@ -170,7 +172,7 @@ export const schedules = {
   stepDecay(options: { initialLearningRate: number; stepSize: number; gamma?: number }): Schedule {
     const { initialLearningRate, stepSize, gamma = 0.1 } = options;
     requirePositive('stepDecay', { stepSize, gamma });
-    return new Schedule('stepDecay', { initialLearningRate, stepSize, gamma }, (o, step) =>
+    return new Schedule('stepDecay', options, { initialLearningRate, stepSize, gamma }, (o, step) =>
       o.mul(o.powerOf(gamma, o.floor(o.div(step, stepSize))), initialLearningRate),
     );
   },
@@ -181,7 +183,7 @@ export const schedules = {
       throw new ConfigError(
         `piecewiseConstantDecay: boundaries [${boundaries}] and values [${values}] do not fit. Expected ascending boundaries and one more value.`,
       );
-    return new Schedule('piecewiseConstantDecay', { boundaries, values }, (o, step) =>
+    return new Schedule('piecewiseConstantDecay', options, { boundaries, values }, (o, step) =>
       boundaries.reduceRight(
         (later, b, i) => o.ifLess(o.constant(b), step, later, o.constant(values[i])),
         o.constant(values[boundaries.length]),
@@ -192,7 +194,7 @@ export const schedules = {
   polynomialDecay(options: PolynomialDecayOptions): Schedule {
     const { initialLearningRate, decaySteps, endLearningRate = 1e-4, power = 1, cycle = false } = options;
     requirePositive('polynomialDecay', { decaySteps });
-    return new Schedule('polynomialDecay', { initialLearningRate, decaySteps, endLearningRate, power, cycle }, (o, step) => {
+    return new Schedule('polynomialDecay', options, { initialLearningRate, decaySteps, endLearningRate, power, cycle }, (o, step) => {
       const p = cycle
         ? o.div(step, o.mul(o.max(o.ceil(o.div(step, decaySteps)), 1), decaySteps))
         : o.div(o.min(step, decaySteps), decaySteps);
@@ -204,7 +206,7 @@ export const schedules = {
   inverseTimeDecay(options: ExponentialDecayOptions): Schedule {
     const { initialLearningRate, decaySteps, decayRate, staircase = false } = options;
     requirePositive('inverseTimeDecay', { decaySteps });
-    return new Schedule('inverseTimeDecay', { initialLearningRate, decaySteps, decayRate, staircase }, (o, step) => {
+    return new Schedule('inverseTimeDecay', options, { initialLearningRate, decaySteps, decayRate, staircase }, (o, step) => {
       const p = o.div(step, decaySteps);
       return o.div(o.constant(initialLearningRate), o.add(o.mul(staircase ? o.floor(p) : p, decayRate), 1));
     });
@@ -214,7 +216,7 @@ export const schedules = {
     const { initialLearningRate, decaySteps, alpha = 0, warmupTarget = null, warmupSteps = 0 } = options;
     requirePositive('cosineDecay', { decaySteps });
     const config = { initialLearningRate, decaySteps, alpha, warmupTarget, warmupSteps };
-    return new Schedule('cosineDecay', config, (o, step) => {
+    return new Schedule('cosineDecay', options, config, (o, step) => {
       const peak = warmupTarget ?? initialLearningRate;
       const since = warmupTarget === null ? step : o.max(o.add(step, -warmupSteps), 0);
       const decayed = cosineFall(o, o.div(o.min(since, decaySteps), decaySteps), peak, alpha * peak);
@@ -229,7 +231,7 @@ export const schedules = {
     requirePositive('cosineDecayRestarts', { firstDecaySteps, mMul });
     if (!(tMul >= 1)) throw new ConfigError(`cosineDecayRestarts: tMul is ${tMul}. Expected a number ≥ 1, received ${tMul}.`);
     const config = { initialLearningRate, firstDecaySteps, tMul, mMul, alpha };
-    return new Schedule('cosineDecayRestarts', config, (o, step) => {
+    return new Schedule('cosineDecayRestarts', options, config, (o, step) => {
       const [restarts, fraction] = periodOf(o, o.div(step, firstDecaySteps), tMul, 2 ** 31 / firstDecaySteps);
       const height = mMul === 1 ? o.constant(1) : o.powerOf(mMul, restarts);
       const wave = o.mul(o.add(o.cos(o.mul(fraction, Math.PI)), 1), 0.5);
@@ -256,7 +258,7 @@ export const schedules = {
           { to: up, from: start, at: peak },
           { to: last, from: peak, at: end },
         ];
-    return new Schedule('oneCycle', config, (o, step) => {
+    return new Schedule('oneCycle', options, config, (o, step) => {
       const now = o.min(step, last);
       const piece = (i: number): typeof now => {
         const begin = i === 0 ? 0 : phases[i - 1].to;
@@ -276,7 +278,7 @@ export const schedules = {
     const saved = typeof next === 'number' ? next : serializeSchedule(next);
     const target = typeof next === 'number' ? next : next.at(0);
     const config: Config = { learningRate: typeof saved === 'number' ? saved : { ...saved }, warmupSteps, initialLearningRate };
-    return new Schedule('linearWarmup', config, (o, step) => {
+    return new Schedule('linearWarmup', options, config, (o, step) => {
       const rising = o.add(o.mul(o.div(step, warmupSteps), target - initialLearningRate), initialLearningRate);
       const after = typeof next === 'number' ? o.constant(next) : next.formula(o, o.max(o.add(step, -warmupSteps), 0));
       return o.ifLess(step, warmupSteps, rising, after);

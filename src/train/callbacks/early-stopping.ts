@@ -1,4 +1,5 @@
 /** @file earlyStopping: ends training when a log has stopped getting better; can bring the best weights back. */
+import { checkOptionNames } from '../../base/option-names.js';
 import type { TensorMap } from '../../io/safetensors.js';
 import type { Model } from '../../model/model.js';
 import { restore, snapshot } from '../tensors.js';
@@ -28,8 +29,19 @@ export interface EarlyStopping extends Callback {
   readonly best: number;
 }
 
+const optionNames: Readonly<Record<keyof EarlyStoppingOptions, true>> = {
+  monitor: true,
+  minDelta: true,
+  patience: true,
+  mode: true,
+  baseline: true,
+  restoreBestWeights: true,
+  startFromEpoch: true,
+};
+
 /** Keras's EarlyStopping. */
 export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping {
+  checkOptionNames(options, optionNames, 'earlyStopping');
   const monitor = logName(options.monitor ?? 'valLoss');
   const { minDelta = 0, patience = 0, mode = 'auto', baseline, restoreBestWeights = false, startFromEpoch = 0 } = options;
   const { isBetter, worst } = comparison(monitor, mode, minDelta);

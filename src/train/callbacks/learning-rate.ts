@@ -1,5 +1,6 @@
 /** @file learningRateScheduler and reduceLROnPlateau: the optimizer's rate by epoch, or by how training goes. */
 import { ConfigError } from '../../base/errors.js';
+import { checkOptionNames } from '../../base/option-names.js';
 import type { Model } from '../../model/model.js';
 import type { Callback } from './callback.js';
 import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
@@ -43,8 +44,19 @@ export interface ReduceLROnPlateauOptions {
   minLearningRate?: number;
 }
 
+const optionNames: Readonly<Record<keyof ReduceLROnPlateauOptions, true>> = {
+  monitor: true,
+  factor: true,
+  patience: true,
+  mode: true,
+  minDelta: true,
+  cooldown: true,
+  minLearningRate: true,
+};
+
 /** Keras's ReduceLROnPlateau: lowers the rate when a log has stopped getting better. */
 export function reduceLROnPlateau(options: ReduceLROnPlateauOptions = {}): Callback {
+  checkOptionNames(options, optionNames, 'reduceLROnPlateau');
   const monitor = logName(options.monitor ?? 'valLoss');
   const { factor = 0.1, patience = 10, mode = 'auto', minDelta = 1e-4, cooldown = 0, minLearningRate = 0 } = options;
   if (!(factor > 0 && factor < 1)) throw new ConfigError(`reduceLROnPlateau: factor ${factor}. Expected a number in (0, 1).`);

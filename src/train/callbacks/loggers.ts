@@ -1,4 +1,5 @@
 /** @file csvLogger and jsonLines: the logs of every epoch in a file. */
+import { checkOptionNames } from '../../base/option-names.js';
 import type { Callback, Logs } from './callback.js';
 
 const files = (): Promise<typeof import('../checkpoint-files-node.js')> => import('../checkpoint-files-node.js');
@@ -11,6 +12,7 @@ export interface CsvLoggerOptions {
 
 /** Keras's CSVLogger: a header and one row an epoch. Columns are those of the first epoch; NaN is written as NaN. */
 export function csvLogger(path: string, options: CsvLoggerOptions = {}): Callback {
+  checkOptionNames(options, { separator: true, append: true } satisfies Record<keyof CsvLoggerOptions, true>, 'csvLogger');
   const { separator = ',', append = false } = options;
   let columns: string[] | null = null;
   let isResumed = false;
@@ -38,6 +40,7 @@ export function csvLogger(path: string, options: CsvLoggerOptions = {}): Callbac
 
 /** One JSON object a line: { event: 'epoch', epoch, seconds, …logs }, and the beginning and end of training. */
 export function jsonLines(path: string, options: { append?: boolean } = {}): Callback {
+  checkOptionNames(options, { append: true }, 'jsonLines');
   let started = 0;
   let epochStarted = 0;
   let isResumed = false;

@@ -1,5 +1,6 @@
 /** @file modelCheckpoint: saves the model or its weights after epochs (or every so many batches), all or only the best. */
 import { ConfigError } from '../../base/errors.js';
+import { checkOptionNames } from '../../base/option-names.js';
 import type { Callback, CallbackContext, Logs } from './callback.js';
 import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
@@ -32,8 +33,20 @@ export function fillPattern(pattern: string, values: Logs): string {
   });
 }
 
+const optionNames: Readonly<Record<keyof ModelCheckpointOptions, true>> = {
+  filepath: true,
+  monitor: true,
+  saveBestOnly: true,
+  saveWeightsOnly: true,
+  mode: true,
+  saveFreq: true,
+  keep: true,
+  initialValueThreshold: true,
+};
+
 /** Keras's ModelCheckpoint. */
 export function modelCheckpoint(options: ModelCheckpointOptions): Callback & { readonly saved: readonly string[] } {
+  checkOptionNames(options, optionNames, 'modelCheckpoint');
   const { filepath, saveBestOnly = false, saveWeightsOnly = false, mode = 'auto', saveFreq = 'epoch', keep } = options;
   const monitor = logName(options.monitor ?? 'valLoss');
   const { isBetter, worst } = comparison(monitor, mode);

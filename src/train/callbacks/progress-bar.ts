@@ -2,6 +2,7 @@
  * @file The faces of training: a progress bar for terminals (one line, redrawn in place) and plain lines for logs. The
  * only code of train/ that writes to a terminal.
  */
+import { checkOptionNames } from '../../base/option-names.js';
 import type { Callback, Logs, ProgressEvent, TrainParams } from './callback.js';
 
 /** 0 silent, 1 bar, 2 a line an epoch, 'auto' by whether stdout is a terminal. */
@@ -71,6 +72,7 @@ export interface ProgressBarOptions {
 
 /** The face of fit: a bar in a terminal, one plain line an epoch elsewhere. */
 export function progressBar(options: ProgressBarOptions = {}): Callback {
+  checkOptionNames(options, { terminal: true, verbose: true } satisfies Record<keyof ProgressBarOptions, true>, 'progressBar');
   const terminal = options.terminal ?? standardOutput();
   if (!terminal) return { name: 'progressBar' };
   const verbose = options.verbose ?? 'auto';
