@@ -1,5 +1,6 @@
 /** @file Loading what save, saveWeights and fit's checkpoints wrote. Own classes are registered or given. */
 import { ConfigError, FormatError, TenonError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { readSafetensors, type TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts } from '../io/tenon-file.js';
 import type { PartialShape } from '../layers/layer.js';
@@ -26,6 +27,7 @@ export async function loadModel<Y extends Outputs = import('../tensor/index.js')
   path: string,
   options: LoadOptions = {},
 ): Promise<Model<Y>> {
+  checkOptionNames(options, { customObjects: true, compile: true } satisfies Record<keyof LoadOptions, true>, 'loadModel');
   const { readFileBytes } = await import('../io/read-file-node.js');
   return modelFromParts<Y>(readTenon(await readFileBytes(path), path), path, options);
 }

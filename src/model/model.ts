@@ -15,6 +15,7 @@ import { Compiled, type CompileOptions } from '../train/compiled.js';
 import { type EvaluateOptions, type Evaluation, type EvaluationResult, evaluateModel } from '../train/evaluate.js';
 import { type FitOptions, fitModel } from '../train/fit.js';
 import { stepOnBatch } from '../train/on-batch.js';
+import { checkCompileOptions } from '../train/options.js';
 import { type PredictOptions, predictModel } from '../train/predict.js';
 import { isStream, type Stream } from '../train/source.js';
 import { type SummaryOptions, summarize } from './summary.js';
@@ -122,7 +123,9 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   compile(options: CompileOptions): this {
     if (this.#compiled?.isTraining)
       throw new ConfigError(`compile ${this.label}: the model is being trained. Expected no fit under way. Await it first.`);
-    this.#compiled = new Compiled(options, `compile ${this.label}`, this.outputNames);
+    const who = `compile ${this.label}`;
+    checkCompileOptions(options, who);
+    this.#compiled = new Compiled(options, who, this.outputNames);
     return this;
   }
   /** The optimizer that compile() was given. Throws ConfigError before. */

@@ -6,6 +6,7 @@ import { type Callback, CallbackList, type Logs } from './callbacks/callback.js'
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
 import type { Compiled } from './compiled.js';
+import { checkOptionNames, checkVerbose, evaluateOptionNames } from './options.js';
 import { Breather, Pipeline } from './pipeline.js';
 import { type BatchSource, isStream, memorySource, type Stream, streamSource } from './source.js';
 import { Programs, type Readout } from './step.js';
@@ -94,6 +95,8 @@ export async function evaluateModel(
   options: EvaluateOptions,
 ): Promise<EvaluationResult> {
   const who = `evaluate ${model.label}`;
+  checkOptionNames(options, evaluateOptionNames, who);
+  checkVerbose(options.verbose, who);
   const source = await sourceOf(model, who, x, y, options);
   model.prepare(source.shapes.inputs, who);
   // Beside a fit, whose steps write the same statistics.

@@ -9,6 +9,7 @@ import { type Callback, CallbackList } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
 import { sourceOf } from './evaluate.js';
+import { checkOptionNames, checkVerbose, predictOptionNames } from './options.js';
 import { Breather } from './pipeline.js';
 import type { BatchForm, Stream } from './source.js';
 
@@ -44,6 +45,8 @@ function forwardProgram(model: Model, form: BatchForm): Promise<Step> {
 /** The outputs as a flat list of tensors, examples first. Throws ConfigError and ShapeError naming the model. */
 export async function predictModel(model: Model, x: Data | Stream, options: PredictOptions = {}): Promise<Tensor[]> {
   const who = `predict ${model.label}`;
+  checkOptionNames(options, predictOptionNames, who);
+  checkVerbose(options.verbose, who);
   const source = await sourceOf(model, who, x, undefined, options);
   model.prepare(source.shapes.inputs, who);
   const params = {

@@ -89,10 +89,10 @@ describe('save and loadModel', () => {
     });
     m.compile({ optimizer: 'rmsprop', loss: { a: 'mse', b: 'mae' }, lossWeights: { a: 2 }, metrics: { b: ['mse'] } });
     const labels = { a: Float32Array.from(y), b: Float32Array.from(y) };
-    const expected = await m.evaluate(x, labels, quiet);
+    const expected = await m.evaluate(x, labels, { verbose: 0 });
     const path = join(root, 'outputs.tenon');
     await m.save(path);
-    expect(await (await loadModel(path)).evaluate(x, labels, quiet)).toEqual(expected);
+    expect(await (await loadModel(path)).evaluate(x, labels, { verbose: 0 })).toEqual(expected);
   });
   it('refuse what cannot be, with a reason', async () => {
     await expect(sequential({ name: 'net', layers: [layers.dense({ units: 1 })] }).save(join(root, 'u.tenon'))).rejects.toThrow(
