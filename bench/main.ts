@@ -14,9 +14,13 @@ function count(text: string): number {
   return n;
 }
 
-/** Prints results for people, and writes the list for programs. */
-async function report(results: readonly Result[], json: string | undefined): Promise<void> {
-  process.stdout.write(`${machineLine(describeMachine())}\n\n${results.map(resultTable).join('\n')}`);
+/** Prints results for people (`text`: other than one table a result), and writes the list for programs. */
+async function report(
+  results: readonly Result[],
+  json: string | undefined,
+  text: string = results.map(resultTable).join('\n'),
+): Promise<void> {
+  process.stdout.write(`${machineLine(describeMachine())}\n\n${text}`);
   if (json !== undefined) await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
 }
 
@@ -51,6 +55,15 @@ for (const [name, what] of steps)
       const { benchStep } = await import('./train-step.js');
       await report([await benchStep(name, { ...options, say })], options.json);
     });
+
+question('matmul', 'f32 products of matrices in every transposition, on one thread and on all', 10)
+  .option('--threads <n>', 'on so many threads only', count)
+  .option('--filter <text>', 'only shapes m×k×n that contain it', '')
+  .action(async (options: Common & { threads?: number; filter: string }) => {
+    const { benchMatmul } = await import('./matmul.js');
+    const { results, table } = await benchMatmul({ ...options, say });
+    await report(results, options.json, table);
+  });
 
 question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
@@ -113,6 +126,7 @@ program
 const child = program.command('child', { hidden: true });
 const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
 child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
+child.command('products').action(async () => (await import('./products.js')).serveProducts());
 child
   .command('eager')
   .argument('<pattern>')

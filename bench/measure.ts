@@ -46,6 +46,10 @@ export interface RaceOptions {
   readonly roundMs?: number;
   /** Peers that go on after the screening. */
   readonly finalists?: number;
+  /** Steps of a turn at most. */
+  readonly maxSteps?: number;
+  /** Milliseconds before a turn in which nobody's threads should be spinning any more. */
+  readonly pauseMs?: number;
   readonly progress?: (line: string) => void;
 }
 
@@ -66,17 +70,17 @@ export function summarize(contender: { name: string; configuration: string }, ti
 }
 
 /** Milliseconds a step: first a step that nobody counts, since the caches hold the previous contender's data. */
-async function turn(contender: Contender, steps: number): Promise<number> {
+async function turn(contender: Contender, steps: number, pauseMs: number): Promise<number> {
   // Threads of a peer may spin for a while after their work; nobody's time is taken while they do.
-  await sleep(20);
+  await sleep(pauseMs);
   await contender.run(1);
   return (await contender.run(steps)) / steps;
 }
 
 /** Lets the contenders take turns. Resolves to the measured contenders (best first, ours before peers) and the ratio. */
 export async function race(name: string, contenders: readonly Contender[], options: RaceOptions): Promise<Result> {
-  const { rounds, roundMs = 500, finalists = 4, progress = () => undefined } = options;
-  const stepsFor = (ms: number): number => Math.max(2, Math.min(1000, Math.ceil(roundMs / ms)));
+  const { rounds, roundMs = 500, finalists = 4, maxSteps = 1000, pauseMs = 20, progress = () => undefined } = options;
+  const stepsFor = (ms: number): number => Math.max(2, Math.min(maxSteps, Math.ceil(roundMs / ms)));
   const pace = new Map<Contender, number>();
   for (const c of contenders) {
     const steps = stepsFor((await c.run(3)) / 3);
@@ -86,7 +90,7 @@ export async function race(name: string, contenders: readonly Contender[], optio
   const paceOf = (c: Contender): number => pace.get(c) ?? 1;
   const times = new Map<Contender, number[]>(contenders.map((c) => [c, []]));
   const round = async (list: readonly Contender[], number: number, steps: (c: Contender) => number): Promise<void> => {
-    for (const c of rotated(list, number)) times.get(c)?.push(await turn(c, steps(c)));
+    for (const c of rotated(list, number)) times.get(c)?.push(await turn(c, steps(c), pauseMs));
   };
   const peers = contenders.filter((c) => c.isPeer);
   const screening = peers.length > finalists ? 3 : 0;

@@ -60,7 +60,8 @@ export class PeerProcess {
   }
 }
 
-function asNumber(x: unknown, who: string): number {
+/** A number of an answer. Throws Error when it is none. */
+export function asNumber(x: unknown, who: string): number {
   if (typeof x !== 'number' || !Number.isFinite(x)) throw new Error(`${who}: expected a number in the answer, received ${String(x)}.`);
   return x;
 }
