@@ -76,9 +76,16 @@ export const isSerialized = (x: unknown): x is Serialized =>
 const isConfigurable = (x: unknown): x is Configurable =>
   typeof x === 'object' && x !== null && 'getConfig' in x && typeof x.getConfig === 'function';
 
-/** What a file keeps of an object. */
+/** What a file keeps of an object. Throws ConfigError for a class that loading could only take for another one. */
 export function serialize(object: Configurable): Serialized {
-  return { className: classNameOf(object.constructor), config: object.getConfig() };
+  const className = classNameOf(object.constructor);
+  const known = findClass(className);
+  const isTaken = known !== undefined && known !== object.constructor && isBuiltin.has(classNameOf(known));
+  if (className === '' || isTaken)
+    throw new ConfigError(
+      `serialize: ${isTaken ? `a class of your own goes by "${className}", which is a class of Tenon` : 'the class has no name'}. Expected a name of its own. Write static className = 'MyLayer' in the class and call registerClass('MyLayer', …) before loading.`,
+    );
+  return { className, config: object.getConfig() };
 }
 
 /** The object that `serialize` described. Throws ConfigError for an unknown class. */
@@ -90,7 +97,7 @@ export function deserialize(serialized: unknown, who = 'deserialize'): Configura
   const cls = findClass(serialized.className);
   if (!cls)
     throw new ConfigError(
-      `${who}: the class "${serialized.className}" is not known. Expected one of Tenon's or a registered one. Call registerClass('${serialized.className}', …) before loading.`,
+      `${who}: the class "${serialized.className}" is not known. Expected one of Tenon's or a registered one. Call registerClass('${serialized.className}', …) before loading, or loadModel(path, { customObjects: { ${serialized.className}: … } }).`,
     );
   try {
     if (cls.fromConfig) return cls.fromConfig(serialized.config as never);

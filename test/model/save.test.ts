@@ -74,6 +74,33 @@ describe('save and loadModel', () => {
     await alone.save(path);
     expect(await (await loadModel(path)).weights[0].array()).toEqual(await alone.weights[0].array());
   });
+  it('say of a class that is not registered which calls make it known, and both do', async () => {
+    class Double extends layers.Layer {
+      override call(t: Tensor): Tensor {
+        return t.mul(2);
+      }
+    }
+    const m = sequential({ name: 'net', layers: [new Double({ inputShape: [2] })] });
+    const path = join(root, 'double.tenon');
+    await m.save(path);
+    await expect(loadModel(path)).rejects.toThrow(
+      "the class \"Double\" is not known. Expected one of Tenon's or a registered one. Call registerClass('Double', …) before loading, or loadModel(path, { customObjects: { Double: … } }).",
+    );
+    expect((await loadModel(path, { customObjects: { Double } })).layers[0]).toBeInstanceOf(Double);
+    registerClass('Double', Double);
+    expect((await loadModel(path)).layers[0]).toBeInstanceOf(Double);
+  });
+  it('refuse to save a class that a file could not name', async () => {
+    const holding = (layer: layers.Layer): Promise<void> => sequential({ layers: [layer] }).save(join(root, 'none.tenon'));
+    class Impostor extends layers.Dense {
+      static override className = 'Dense';
+    }
+    await expect(holding(new Impostor({ units: 1, inputShape: [2] }))).rejects.toThrow(
+      /a class of your own goes by "Dense", which is a class of Tenon. Expected a name of its own. Write static className = 'MyLayer'/,
+    );
+    const nameless = (() => class extends layers.Dense {})();
+    await expect(holding(new nameless({ units: 1, inputShape: [2] }))).rejects.toThrow('the class has no name');
+  });
   it('leave out compile options that have no name', async () => {
     const m = make();
     m.compile({ optimizer: 'sgd', loss: (a: Tensor, b: Tensor) => b.sub(a).square() });
