@@ -65,6 +65,14 @@ question('matmul', 'f32 products of matrices in every transposition, on one thre
     await report(results, options.json, table);
   });
 
+question('conv', 'the three products of five convolutions, batch 8, no padding', 7)
+  .option('--filter <text>', 'only convolutions whose name contains it', '')
+  .action(async (options: Common & { filter: string }) => {
+    const { benchConv } = await import('./conv.js');
+    const { results, table } = await benchConv({ ...options, say });
+    await report(results, options.json, table);
+  });
+
 question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
   .option('--samples <n>', 'pictures', count, 50_000)

@@ -80,8 +80,8 @@ export function findPython(): string | null {
 }
 
 /** How OpenMP's threads wait for work: the default spins, PASSIVE sleeps. Which is faster depends on the model. */
-const waitPolicies = ['PASSIVE', 'default'] as const;
-type WaitPolicy = (typeof waitPolicies)[number];
+export const waitPolicies = ['PASSIVE', 'default'] as const;
+export type WaitPolicy = (typeof waitPolicies)[number];
 
 export function startPytorch(python: string, policy: WaitPolicy = 'PASSIVE'): PeerProcess {
   const env: Record<string, string> = policy === 'PASSIVE' ? { OMP_WAIT_POLICY: 'PASSIVE' } : {};

@@ -3,6 +3,7 @@
 {"do": "hello"} · {"do": "prepare", "id", "workload", "batch", "threads", "layout", "mkldnn", "mode", "foreach"}
 {"do": "run", "id", "steps"} → seconds of the steps · {"do": "losses", "id", "weights", "shapes", "x", "y", "steps"}
 {"do": "product", "size", "threads"} → GFLOP/s · {"do": "drop", "id"}
+{"do": "prepare-conv", "id", "product", "threads", "layout", "mkldnn"} → samples of the result; then "run" as above
 """
 import base64
 import gc
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 import pytorch_models as models
+from pytorch_conv import ConvProduct
 
 # Batches to walk through, as a training run does: no step finds its data in the first-level cache.
 BATCHES = {"cnn": 100, "mlp": 50, "gpt": 50, "resnet20": 50, "textcnn": 50}
@@ -118,7 +120,7 @@ def product(size: int, threads: int) -> dict:
 
 
 def serve() -> None:
-    contenders: dict[str, Contender] = {}
+    contenders: dict[str, Contender | ConvProduct] = {}
 
     def answer(request: dict) -> dict:
         what = request["do"]
@@ -131,6 +133,9 @@ def serve() -> None:
         if what == "prepare":
             contender = contenders[request["id"]] = Contender(request)
             return {"parameters": sum(p.numel() for p in contender.model.parameters())}
+        if what == "prepare-conv":
+            contender = contenders[request["id"]] = ConvProduct(request)
+            return {"samples": contender.samples()}
         if what == "run":
             return contenders[request["id"]].run(request["steps"])
         if what == "losses":
