@@ -9,7 +9,7 @@ import type { CompileOptions } from '../train/compiled.js';
 import { restore } from '../train/tensors.js';
 import './sequential.js';
 import './functional.js';
-import { Model, type Outputs } from './model.js';
+import { type AnyModel, Model, type Outputs } from './model.js';
 
 export interface LoadOptions {
   /** Classes of your own by the names that the file uses; the same as registerClass before. */
@@ -51,11 +51,11 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
     for (const v of [...model.weights, ...(model.compiled?.optimizer.variables ?? [])]) v.abandon();
     throw error;
   }
-  return model as unknown as Model<Y>;
+  return model as Model<Y>;
 }
 
 /** Builds and compiles the model, and gives it the file's tensors. */
-function finish(model: Model, { json, tensors }: TenonParts, where: string, options: LoadOptions): void {
+function finish(model: AnyModel, { json, tensors }: TenonParts, where: string, options: LoadOptions): void {
   const shape = json.buildShape as PartialShape | readonly PartialShape[] | null | undefined;
   if (!model.built && shape)
     model.ensureBuilt((Array.isArray(shape[0]) ? shape : [shape]) as readonly PartialShape[], Array.isArray(shape[0]));
@@ -82,7 +82,7 @@ function orFormatError(where: string, work: () => void): void {
 }
 
 /** Overwrites a model's weights from a safetensors or .tenon file. Throws FormatError that lists what doesn't fit. */
-export async function loadWeights(model: Model, path: string): Promise<void> {
+export async function loadWeights(model: AnyModel, path: string): Promise<void> {
   if (!model.built)
     throw new ConfigError(
       `loadWeights ${model.label}: it has no weights yet. Expected a built model. Give an inputShape, or apply it to data first.`,

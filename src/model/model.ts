@@ -23,6 +23,9 @@ import { type SummaryOptions, summarize } from './summary.js';
 /** What a model returns: one tensor, a list, or an object by output name. */
 export type Outputs = Tensor | Tensor[] | Record<string, Tensor>;
 
+/** Any model, whatever it gives: what training, saving and callbacks see. */
+export type AnyModel = Model<Outputs>;
+
 export interface ModelOptions extends LayerOptions {}
 
 /**
@@ -165,7 +168,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   }
   /** The outputs for data, examples first: one Tensor, or a list or object of one an output. */
   async predict(x: Data | Stream, options: PredictOptions = {}): Promise<Y> {
-    return this.structured(await predictModel(this as unknown as Model, x, options));
+    return this.structured(await predictModel(this, x, options));
   }
   /** One training step on a batch. Resolves to the logs of this batch. */
   async trainOnBatch(x: Data, y?: Data, options: { sampleWeight?: DataLike; classWeight?: ClassWeight } = {}): Promise<Evaluation> {
@@ -202,7 +205,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   }
   /** Keras's table of layers, shapes and numbers of weights; printed through `print` and returned. */
   summary(options: SummaryOptions = {}): string {
-    return summarize(this as unknown as Model, options);
+    return summarize(this, options);
   }
   /** A model of the same structure with weights of its own, freshly initialized or (`weights: true`) copied. */
   clone(options: { weights?: boolean; name?: string } = {}): this {
@@ -234,12 +237,12 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   /** Saves the weights alone, as safetensors with names "layer/weight". */
   async saveWeights(path: string): Promise<void> {
     const { saveWeights } = await import('./save.js');
-    await saveWeights(this as unknown as Model, path);
+    await saveWeights(this, path);
   }
   /** Loads what saveWeights or save wrote. Throws FormatError that lists missing, extra and misshaped tensors. */
   async loadWeights(path: string): Promise<void> {
     const { loadWeights } = await import('./load.js');
-    await loadWeights(this as unknown as Model, path);
+    await loadWeights(this, path);
   }
 }
 

@@ -5,7 +5,7 @@ import { type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import { serialize } from '../layers/registry.js';
 import { describeCompile } from '../train/checkpoint.js';
 import { snapshot } from '../train/tensors.js';
-import type { Model } from './model.js';
+import type { AnyModel, Model } from './model.js';
 
 /** What a .tenon file holds of a model. Throws ConfigError when it isn't built or holds what has no name. */
 export async function modelParts(model: Model, options: { optimizer?: boolean } = {}): Promise<TenonParts> {
@@ -16,7 +16,7 @@ export async function modelParts(model: Model, options: { optimizer?: boolean } 
   if ((options.optimizer ?? true) && state.length > 0) tensors.optimizer = await snapshot(state);
   return { json: { model: serialize(model), buildShape: model.buildShape, compile: describeCompile(model) }, tensors };
 }
-function requireBuilt(model: Model, what: string): void {
+function requireBuilt(model: AnyModel, what: string): void {
   if (!model.built)
     throw new ConfigError(
       `${what} ${model.label}: it has no weights yet. Expected a built model. Give an inputShape, or apply it to data first.`,
@@ -31,7 +31,7 @@ export async function saveModel(model: Model, path: string, options: { optimizer
 }
 
 /** Writes the weights alone to `path`. */
-export async function saveWeights(model: Model, path: string): Promise<void> {
+export async function saveWeights(model: AnyModel, path: string): Promise<void> {
   requireBuilt(model, 'saveWeights');
   const chunks = safetensorsChunks(await snapshot(model.weights));
   const { writeFileAtomically } = await import('../io/atomic-write-node.js');

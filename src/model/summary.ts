@@ -3,7 +3,7 @@ import { dtypes } from '../base/dtype.js';
 import type { Layer, PartialShape } from '../layers/layer.js';
 import type { SymbolicTensor } from '../layers/symbolic.js';
 import type { Variable } from '../tensor/index.js';
-import type { Model } from './model.js';
+import type { AnyModel } from './model.js';
 
 export interface SummaryOptions {
   /** Is given every line; default console.log. Null: nothing is printed, the text is returned. */
@@ -36,7 +36,7 @@ interface HasCalls {
 const hasCalls = (m: object): m is HasCalls => 'calls' in m && 'inputs' in m;
 const hasChain = (m: object): m is { chain: readonly SymbolicTensor[] } => 'chain' in m;
 
-function rowsOf(model: Model | Layer, expandNested: boolean, indent: string): { rows: Row[]; connected: boolean } {
+function rowsOf(model: AnyModel | Layer, expandNested: boolean, indent: string): { rows: Row[]; connected: boolean } {
   const rows: Row[] = [];
   const params = (l: Layer): string => (l.built ? thousands(count(l.weights)) : '0 (unbuilt)');
   const nested = (l: Layer): void => {
@@ -82,7 +82,7 @@ const callNumber = (model: HasCalls, t: SymbolicTensor): number =>
 const tableWidth = (widths: readonly number[]): number => widths.reduce((n, w) => n + w + 3, 1);
 
 /** The table as text; `print` is given its lines. */
-export function summarize(model: Model, options: SummaryOptions = {}): string {
+export function summarize(model: AnyModel, options: SummaryOptions = {}): string {
   const { rows, connected } = rowsOf(model, options.expandNested ?? false, '');
   const titles = ['Layer (type)', 'Output Shape', 'Param #', ...(connected ? ['Connected to'] : [])];
   const cells = rows.map((r) => r.cells.slice(0, titles.length));

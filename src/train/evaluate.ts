@@ -1,6 +1,6 @@
 /** @file evaluate: means and metrics over a data set, and the loop that fit's validation shares with it. */
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel, Model } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, type Data, type DataLike, toColumns } from './batch.js';
 import { type Callback, CallbackList, type Logs } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
@@ -31,7 +31,7 @@ export interface EvaluationResult {
 
 /** The source of evaluate's and predict's arguments. */
 export async function sourceOf(
-  model: Model,
+  model: AnyModel,
   who: string,
   x: Data | Stream,
   y: Data | undefined,

@@ -9,7 +9,7 @@ import { logitsOf } from '../layers/activations.js';
 import { maskOf } from '../layers/layer.js';
 import type { Loss } from '../losses/index.js';
 import type { Metric } from '../metrics/index.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { full, reshape, squeeze, type Tensor } from '../tensor/index.js';
 import type { Batch } from './batch.js';
 import { camel } from './names.js';
@@ -28,7 +28,7 @@ export interface ObjectiveResult {
   readonly outputs?: readonly Tensor[];
 }
 /** Pure tensor code, traced. What it minimises is lossSum / weight. */
-export type Objective = (model: Model, batch: Batch, context: ObjectiveContext) => ObjectiveResult;
+export type Objective = (model: AnyModel, batch: Batch, context: ObjectiveContext) => ObjectiveResult;
 
 /** The loss of one output. */
 export interface OutputLoss {

@@ -1,7 +1,7 @@
 /** @file predict: a model's outputs over a data set, batch by batch, joined on the host. */
 import { allocate } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { currentDevice } from '../tensor/engine.js';
 import { compileStep, type Step, type Tensor, wrap } from '../tensor/index.js';
 import type { Data } from './batch.js';
@@ -24,10 +24,10 @@ export interface PredictOptions {
   signal?: AbortSignal;
 }
 
-const programsOf = new WeakMap<Model, Map<string, Promise<Step>>>();
+const programsOf = new WeakMap<AnyModel, Map<string, Promise<Step>>>();
 
 /** The compiled forward pass for a form of batches. */
-function forwardProgram(model: Model, form: BatchForm): Promise<Step> {
+function forwardProgram(model: AnyModel, form: BatchForm): Promise<Step> {
   const programs = programsOf.get(model) ?? new Map<string, Promise<Step>>();
   programsOf.set(model, programs);
   const key = `${currentDevice().name}|${model.revision}|${form.key}`;
@@ -43,7 +43,7 @@ function forwardProgram(model: Model, form: BatchForm): Promise<Step> {
 }
 
 /** The outputs as a flat list of tensors, examples first. Throws ConfigError and ShapeError naming the model. */
-export async function predictModel(model: Model, x: Data | Stream, options: PredictOptions = {}): Promise<Tensor[]> {
+export async function predictModel(model: AnyModel, x: Data | Stream, options: PredictOptions = {}): Promise<Tensor[]> {
   const who = `predict ${model.label}`;
   checkOptionNames(options, predictOptionNames, who);
   checkVerbose(options.verbose, who);

@@ -3,7 +3,7 @@
  * loop read out every step, so leave it out where it isn't needed. Faces (progress bars, loggers) are callbacks.
  */
 import type { TensorMap } from '../../io/safetensors.js';
-import type { Model } from '../../model/model.js';
+import type { AnyModel } from '../../model/model.js';
 import type { CheckpointOptions } from '../checkpoint.js';
 import type { History } from './history.js';
 
@@ -22,7 +22,7 @@ export interface TrainParams {
 }
 /** What a hook can see and do. */
 export interface CallbackContext {
-  readonly model: Model;
+  readonly model: AnyModel;
   readonly params: TrainParams;
   readonly history: History;
   /** Ends training after this batch or epoch. */

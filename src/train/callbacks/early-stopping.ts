@@ -1,7 +1,7 @@
 /** @file earlyStopping: ends training when a log has stopped getting better; can bring the best weights back. */
 import { checkOptionNames } from '../../base/option-names.js';
 import type { TensorMap } from '../../io/safetensors.js';
-import type { Model } from '../../model/model.js';
+import type { AnyModel } from '../../model/model.js';
 import { restore, snapshot } from '../tensors.js';
 import type { Callback, CallbackState } from './callback.js';
 import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
@@ -51,7 +51,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): EarlyStopping
   let stoppedEpoch: number | null = null;
   let bestWeights: TensorMap | null = null;
   let isResumed = false;
-  const bringBack = (model: Model): void => {
+  const bringBack = (model: AnyModel): void => {
     if (restoreBestWeights && bestWeights) restore(bestWeights, model.weights, 'earlyStopping: best weights');
   };
   return {

@@ -1,11 +1,11 @@
 /** @file learningRateScheduler and reduceLROnPlateau: the optimizer's rate by epoch, or by how training goes. */
 import { ConfigError } from '../../base/errors.js';
 import { checkOptionNames } from '../../base/option-names.js';
-import type { Model } from '../../model/model.js';
+import type { AnyModel } from '../../model/model.js';
 import type { Callback } from './callback.js';
 import { comparison, logName, type MonitorMode, monitored } from './monitor.js';
 
-function rateOf(model: Model, who: string): number {
+function rateOf(model: AnyModel, who: string): number {
   const rate = model.optimizer.learningRate;
   if (typeof rate !== 'number')
     throw new ConfigError(`${who}: the optimizer's learning rate is a schedule. Expected a number. Use one of the two.`);
