@@ -69,7 +69,7 @@ export { Regularizer, regularizers } from './layers/regularizers.js';
 
 // ---- models
 
-export type { FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
+export type { AnyModel, FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
 export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
 
 // ---- training
@@ -105,14 +105,21 @@ export type {
   EvaluateOptions,
   Evaluation,
   FitOptions,
+  InspectOptions,
+  KernelProfile,
   Logs,
+  MachineLimits,
   Objective,
   ObjectiveResult,
   PredictOptions,
+  ProfileOptions,
+  StepDescription,
+  StepKernel,
+  StepProfile,
   Stream,
   StreamBatch,
 } from './train/index.js';
-export { callbacks, History, NonFiniteLossError } from './train/index.js';
+export { callbacks, History, inspectStep, NonFiniteLossError, profileStep } from './train/index.js';
 
 // ---- data
 

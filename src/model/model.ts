@@ -153,7 +153,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   async fit(x: Data | Stream, y?: Data | null | FitOptions, options?: FitOptions): Promise<History> {
     const compiled = this.#requireCompiled('fit');
     const [targets, own] = splitArguments<FitOptions>(x, y, options);
-    return fitModel(this as unknown as Model, compiled, x, targets, own);
+    return fitModel(this, compiled, x, targets, own);
   }
   /** Loss and metrics over data: { loss, accuracy, … }. */
   evaluate(x: Data, y: Data | null, options?: EvaluateOptions): Promise<Evaluation>;
@@ -164,7 +164,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   }
   /** The same with the metrics that are no scalars, such as a confusion matrix, in `tables`. */
   async evaluateAll(x: Data | Stream, y?: Data, options: EvaluateOptions = {}): Promise<EvaluationResult> {
-    return evaluateModel(this as unknown as Model, this.#requireCompiled('evaluate'), x, y, options);
+    return evaluateModel(this, this.#requireCompiled('evaluate'), x, y, options);
   }
   /** The outputs for data, examples first: one Tensor, or a list or object of one an output. */
   async predict(x: Data | Stream, options: PredictOptions = {}): Promise<Y> {
@@ -172,11 +172,11 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   }
   /** One training step on a batch. Resolves to the logs of this batch. */
   async trainOnBatch(x: Data, y?: Data, options: { sampleWeight?: DataLike; classWeight?: ClassWeight } = {}): Promise<Evaluation> {
-    return stepOnBatch(this as unknown as Model, this.#requireCompiled('trainOnBatch'), 'train', x, y, options);
+    return stepOnBatch(this, this.#requireCompiled('trainOnBatch'), 'train', x, y, options);
   }
   /** Loss and metrics of a batch. */
   async testOnBatch(x: Data, y?: Data, options: { sampleWeight?: DataLike; classWeight?: ClassWeight } = {}): Promise<Evaluation> {
-    return stepOnBatch(this as unknown as Model, this.#requireCompiled('testOnBatch'), 'test', x, y, options);
+    return stepOnBatch(this, this.#requireCompiled('testOnBatch'), 'test', x, y, options);
   }
   /** The outputs for one batch. */
   async predictOnBatch(x: Data): Promise<Y> {
@@ -232,7 +232,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
    */
   async save(path: string, options: { optimizer?: boolean } = {}): Promise<void> {
     const { saveModel } = await import('./save.js');
-    await saveModel(this as unknown as Model, path, options);
+    await saveModel(this, path, options);
   }
   /** Saves the weights alone, as safetensors with names "layer/weight". */
   async saveWeights(path: string): Promise<void> {

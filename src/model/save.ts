@@ -5,10 +5,10 @@ import { type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import { serialize } from '../layers/registry.js';
 import { describeCompile } from '../train/checkpoint.js';
 import { snapshot } from '../train/tensors.js';
-import type { AnyModel, Model } from './model.js';
+import type { AnyModel } from './model.js';
 
 /** What a .tenon file holds of a model. Throws ConfigError when it isn't built or holds what has no name. */
-export async function modelParts(model: Model, options: { optimizer?: boolean } = {}): Promise<TenonParts> {
+export async function modelParts(model: AnyModel, options: { optimizer?: boolean } = {}): Promise<TenonParts> {
   requireBuilt(model, 'save');
   const tensors: Record<string, TensorMap> = { weights: await snapshot(model.weights) };
   const optimizer = model.compiled?.optimizer;
@@ -24,7 +24,7 @@ function requireBuilt(model: AnyModel, what: string): void {
 }
 
 /** Writes config, weights, compile options and the optimizer's state to `path`. */
-export async function saveModel(model: Model, path: string, options: { optimizer?: boolean } = {}): Promise<void> {
+export async function saveModel(model: AnyModel, path: string, options: { optimizer?: boolean } = {}): Promise<void> {
   const chunks = tenonChunks(await modelParts(model, options));
   const { writeFileAtomically } = await import('../io/atomic-write-node.js');
   await writeFileAtomically(path, chunks);

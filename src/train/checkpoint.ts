@@ -11,7 +11,7 @@ import type { Layer } from '../layers/layer.js';
 import { serialize } from '../layers/registry.js';
 import { getLoss, type LossLike, serializeLoss } from '../losses/index.js';
 import { Metric, serializeMetric } from '../metrics/index.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { serializeOptimizer } from '../optimizers/index.js';
 import { globalRandomState, type RandomSnapshot, RandomState } from '../tensor/index.js';
 import type { CallbackList, CheckpointEvent } from './callbacks/callback.js';
@@ -70,7 +70,7 @@ function isTrainingState(x: unknown): x is TrainingState {
   );
 }
 interface Parts {
-  readonly model: Model;
+  readonly model: AnyModel;
   readonly compiled: Compiled;
   readonly programs: Programs;
   readonly callbacks: CallbackList;
@@ -260,7 +260,7 @@ export class Checkpoints {
 }
 
 /** The model's and its compile options' configs, where they can be had: custom functions without a name cannot. */
-export function describeModel(model: Model): Record<string, unknown> {
+export function describeModel(model: AnyModel): Record<string, unknown> {
   let config: unknown = null;
   try {
     config = serialize(model);
@@ -270,7 +270,7 @@ export function describeModel(model: Model): Record<string, unknown> {
   return { model: config, compile: describeCompile(model) };
 }
 /** Compile options as JSON; null without them, or when a function in them has no name. */
-export function describeCompile(model: Model): unknown {
+export function describeCompile(model: AnyModel): unknown {
   if (!model.compiled) return null;
   const { loss, lossWeights, metrics, weightedMetrics, objective } = model.compiled.options;
   if (objective) return null;

@@ -8,7 +8,7 @@ import { weightRules } from '../layers/layer.js';
 import type { PartialShape } from '../layers/symbolic.js';
 import { getLoss, type Loss, type LossLike } from '../losses/index.js';
 import { getMetric, type Metric, type MetricLike } from '../metrics/index.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { getOptimizer, type Optimizer, type OptimizerLike } from '../optimizers/index.js';
 import type { Step, TensorSpec, Variable } from '../tensor/index.js';
 import type { Structure } from './batch.js';
@@ -71,7 +71,7 @@ export class Compiled {
       if (typeof id === 'string') getLoss(id);
     // Otherwise when the outputs are known.
     if (outputNames) {
-      this.#lossIds(outputNames, who);
+      this.lossIds(outputNames, who);
       this.#lossWeights(outputNames, who);
     }
   }
@@ -105,13 +105,13 @@ export class Compiled {
    * Losses and metrics for a source's labels; checks the labels. Throws ConfigError and ShapeError that name the output,
    * the shapes and the fix.
    */
-  resolve(model: Model, source: BatchSource, who: string): Resolved {
+  resolve(model: AnyModel, source: BatchSource, who: string): Resolved {
     const outputs = model.outputSpecs();
     const names = model.outputNames ?? outputs.map((_, i) => (outputs.length === 1 ? 'output' : `output${i}`));
     const { targets } = source.shapes;
     const key = `${names.join()}|${outputs.map((o) => showShape(o.shape)).join()}|${targets.map((t) => showShape(t.shape.slice(1)) + t.dtype).join()}`;
     let resolved = this.#resolved.get(key);
-    const ids = this.#lossIds(names, who);
+    const ids = this.lossIds(names, who);
     if (!resolved) {
       resolved = this.#make(
         key,
@@ -165,7 +165,8 @@ export class Compiled {
     return { key, losses, metrics, objective };
   }
 
-  #lossIds(names: readonly string[], who: string): (LossLike | null)[] {
+  /** The loss given for each output; nulls with an objective of one's own. Throws ConfigError when they don't fit the names. */
+  lossIds(names: readonly string[], who: string): (LossLike | null)[] {
     const { loss, objective } = this.options;
     if (objective || loss === undefined || loss === null) return names.map(() => null);
     return perOutput<LossLike | null>(loss, names, `${who}: loss`, null);

@@ -1,6 +1,6 @@
 /** @file evaluate: means and metrics over a data set, and the loop that fit's validation shares with it. */
 import { ConfigError } from '../base/errors.js';
-import type { AnyModel, Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, type Data, type DataLike, toColumns } from './batch.js';
 import { type Callback, CallbackList, type Logs } from './callbacks/callback.js';
 import { History } from './callbacks/history.js';
@@ -88,7 +88,7 @@ export async function testPass(
 
 /** The whole of model.evaluate. Throws ConfigError and ShapeError as fit does. */
 export async function evaluateModel(
-  model: Model,
+  model: AnyModel,
   compiled: Compiled,
   x: Data | Stream,
   y: Data | undefined,

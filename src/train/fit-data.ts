@@ -1,6 +1,6 @@
 /** @file The data of a fit: arrays split and batched, streams, and the data to validate on. */
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { applyClassWeight, type ColumnNames, type Columns, type Data, type DataLike, toColumns } from './batch.js';
 import type { FitOptions } from './fit.js';
 import { type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
@@ -19,7 +19,7 @@ export interface Sources {
 
 /** Throws ConfigError and ShapeError that name `who`. */
 export async function openSources(
-  model: Model,
+  model: AnyModel,
   x: Data | Stream,
   y: Data | undefined,
   options: FitOptions,

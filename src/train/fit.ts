@@ -3,7 +3,7 @@
  * metrics are read a few times a second and at the end of an epoch. Stops before the update when a loss isn't finite.
  */
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { random, type Step } from '../tensor/index.js';
 import { type ClassWeight, checkClasses, type Data, type DataLike } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
@@ -57,7 +57,7 @@ const wantsValidation = (epoch: number, freq: number | readonly number[]): boole
 
 /** The whole of model.fit. Throws ConfigError, ShapeError, NonFiniteLossError, DeviceError; see FitOptions. */
 export async function fitModel(
-  model: Model,
+  model: AnyModel,
   compiled: Compiled,
   x: Data | Stream,
   y: Data | undefined,
@@ -75,7 +75,7 @@ export async function fitModel(
 
 /** One call of fit. */
 class Run {
-  readonly #model: Model;
+  readonly #model: AnyModel;
   readonly #compiled: Compiled;
   readonly #options: FitOptions;
   readonly #who: string;
@@ -90,7 +90,7 @@ class Run {
   /** Where training is: the next batch. */
   #at: Position = { epoch: 0, batch: 0, step: 0 };
 
-  constructor(model: Model, compiled: Compiled, options: FitOptions) {
+  constructor(model: AnyModel, compiled: Compiled, options: FitOptions) {
     this.#model = model;
     this.#compiled = compiled;
     this.#options = options;

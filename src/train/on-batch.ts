@@ -1,6 +1,6 @@
 /** @file trainOnBatch and testOnBatch: one step on given arrays. Programs are kept by shape, as in fit. */
 import { ConfigError, ShapeError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, checkClasses, type Data, type DataLike, specOf, toColumns } from './batch.js';
 import type { Compiled } from './compiled.js';
 import { idAdvice, NonFiniteLossError } from './errors.js';
@@ -11,7 +11,7 @@ import { Programs } from './step.js';
 
 /** Runs one step. Resolves to its logs; rejects with NonFiniteLossError when a training step's loss isn't finite. */
 export async function stepOnBatch(
-  model: Model,
+  model: AnyModel,
   given: Compiled,
   kind: 'train' | 'test',
   x: Data,

@@ -4,7 +4,7 @@
  * A step whose loss is not finite changes nothing, and neither does any step after it.
  */
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { currentDevice } from '../tensor/engine.js';
 import { compileStep, fromHost, type Step, stack, type Tensor, type Variable, valueAndGrad } from '../tensor/index.js';
 import { type Batch, makeBatch } from './batch.js';
@@ -25,11 +25,11 @@ export interface Readout {
 
 /** The Programs for a model, its compile options and the labels' shapes. */
 export class Programs {
-  readonly #model: Model;
+  readonly #model: AnyModel;
   readonly #compiled: Compiled;
   readonly #resolved: Resolved;
 
-  constructor(model: Model, compiled: Compiled, resolved: Resolved) {
+  constructor(model: AnyModel, compiled: Compiled, resolved: Resolved) {
     this.#model = model;
     this.#compiled = compiled;
     this.#resolved = resolved;
