@@ -1,9 +1,9 @@
 /**
  * @file The prelude of every rendered C translation unit: vector types, storage conversions, integer rules, Philox,
  * sorting, and elementary functions as branch-free scalar code that GCC and clang vectorize once it is inlined in a
- * simd loop. No header is included (immintrin.h alone costs 0.4 s). Errors in ulp of the result, seen over a dense
- * sample of all floats against double precision (test/render/c-math.test.ts holds them); NaN and ±inf as in libm.
- * Sources: Cephes (log, sin, cos), N. Juffa (erf), Cody & Waite (reductions), Random123 (Philox4x32-10).
+ * simd loop. No header is included (immintrin.h alone costs 0.4 s). Errors in ulp of the result, over all floats
+ * against double precision (test/long/math.test.ts, with fused multiply-add; a sample without); NaN and ±inf as in libm.
+ * Sources: Cephes (log, sin, cos), Cody & Waite (reductions), own minimax fits (exp, expm1, tanh, erf), Random123 (Philox4x32-10).
  */
 import type { TargetInfo } from '../kernel/target.js';
 
@@ -118,22 +118,27 @@ T_FN int t_not(float x) { return (x == 0.0f) | (x != x); }
 T_FN float t_max(float a, float b) { return (a > b) | (a != a) ? a : b; }
 T_FN float t_min(float a, float b) { return (a < b) | (a != a) ? a : b; }
 T_FN float t_sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
+/** x ≥ 0 (or NaN) with the sign of y. */
+T_FN float t_with_sign(float x, float y) { return t_float(t_bits(x) | (t_bits(y) & (int)0x80000000)); }
 T_FN float t_neg_if(float x, int sign) { return t_float(t_bits(x) ^ sign); }
 /** In double precision, where a quotient of floats is never rounded up to a whole number. */
 T_FN float t_idiv(float a, float b) { return (float)__builtin_floor((double)a / b); }
 T_FN float t_mod(float a, float b) { return (float)(a - b * __builtin_floor((double)a / b)); }
-/** x·2^n for -252 ≤ n ≤ 254, with subnormal results rounded. */
-T_FN float t_scale(float x, int n) {
-  int h = n >> 1;
-  return x * t_float((h + 127) << 23) * t_float((n - h + 127) << 23);
+// Clamps go by a float's bits where that is one integer minimum, and each is one comparison elsewhere: of two comparisons
+// of one value GCC makes a dozen masks. 0x1.8p23 added to a float of up to 22 bits leaves its nearest integer in the low bits.
+/** min(x, limit) for limit > 0, but for NaN. */
+T_FN float t_at_most(float x, float limit) { int a = t_bits(x), b = t_bits(limit); return t_float(a < b ? a : b); }
+/** max(x, limit) for limit < 0, but for NaN. */
+T_FN float t_at_least(float x, float limit) {
+  unsigned a = (unsigned)t_bits(x), b = (unsigned)t_bits(limit);
+  return t_float((int)(a < b ? a : b));
 }
-/** exp, at most 1 ulp. */
-T_FN float t_exp(float x) {
-  float c = x < -104.0f ? -104.0f : x;
-  c = c > 89.0f ? 89.0f : c;
-  float k = c * 0x1.715476p+0f + 0x1.8p23f;
-  int n = t_bits(k) - 0x4b400000;
-  k -= 0x1.8p23f;
+/** e^c for -104 ≤ c ≤ 89, at most 1.01 ulp. */
+T_FN float t_exp_in(float c) {
+  float k = c * 0x1.715476p+0f + (0x1.8p23f + 254.0f);
+  // 2^n in two factors, whose exponents (with their bias) are halves of n + 254: results below 2^-126 are rounded once.
+  int n = t_bits(k), h = n >> 1;
+  k -= 0x1.8p23f + 254.0f;
   float f = c - k * 0x1.62e4p-1f;
   f = f - k * 0x1.7f7d1cp-20f;
   float p = 0x1.6850e4p-10f;
@@ -142,27 +147,30 @@ T_FN float t_exp(float x) {
   p = p * f + 0x1.55548ep-3f;
   p = p * f + 0x1.fffff8p-2f;
   p = p * (f * f) + f;
-  return t_scale(p + 1.0f, n);
+  float s = t_float(h << 23);
+  return (s * p + s) * t_float((n - h) << 23);
+}
+/** exp, at most 1.01 ulp. */
+T_FN float t_exp(float x) {
+  float r = t_exp_in(t_at_most(t_at_least(x, -104.0f), 89.0f));
+  return x != x ? x : r;
 }
 /** exp(x) - 1, at most 2 ulp. */
 T_FN float t_expm1(float x) {
-  float c = x < -20.0f ? -20.0f : x;
-  c = c > 89.0f ? 89.0f : c;
-  float k = c * 0x1.715476p+0f + 0x1.8p23f;
-  int n = t_bits(k) - 0x4b400000;
-  k -= 0x1.8p23f;
+  float c = t_at_most(t_at_least(x, -20.0f), 89.0f);
+  float k = c * 0x1.715476p+0f + (0x1.8p23f + 126.0f);
+  float t = t_float(t_bits(k) << 23); // 2^(n-1): n may be 128
+  k -= 0x1.8p23f + 126.0f;
   float f = c - k * 0x1.62e4p-1f;
   f = f - k * 0x1.7f7d1cp-20f;
-  float p = 0x1.a01a02p-13f;
-  p = p * f + 0x1.6c16c2p-10f;
-  p = p * f + 0x1.111112p-7f;
-  p = p * f + 0x1.555556p-5f;
-  p = p * f + 0x1.555556p-3f;
-  p = p * f + 0.5f;
+  float p = 0x1.6b9ce8p-10f;
+  p = p * f + 0x1.12256cp-7f;
+  p = p * f + 0x1.5556f2p-5f;
+  p = p * f + 0x1.5554b4p-3f;
+  p = p * f + 0x1.fffffep-2f;
   p = p * (f * f) + f;
-  float t = t_float((n - 1 + 127) << 23);
   float r = 2.0f * (t * p + (t - 0.5f));
-  return x == 0.0f ? x : r;
+  return __builtin_fabsf(x) > 0.0f ? r : x;
 }
 /** Natural logarithm, at most 1 ulp; negative gives NaN. */
 T_FN float t_log(float x) {
@@ -197,38 +205,57 @@ T_FN float t_log1p(float x) {
 }
 /** 1 / sqrt(x), at most 1.5 ulp. */
 T_FN float t_rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
-/** tanh, at most 2.5 ulp. */
+/** tanh, at most 2.5 ulp: w / (1 - w) with w = (1 - exp(-2|x|)) / 2. */
 T_FN float t_tanh(float x) {
-  float e = t_expm1(-2.0f * __builtin_fabsf(x));
-  return __builtin_copysignf(-e / (2.0f + e), x);
+  float a = __builtin_fabsf(x);
+  a = a > 10.0f ? 10.0f : a;
+  float k = a * -0x1.715476p+1f + (0x1.8p23f + 127.0f);
+  float s = t_float(t_bits(k) << 23);
+  k -= 0x1.8p23f + 127.0f;
+  float f = a + k * 0x1.62e4p-2f;
+  f = f + k * 0x1.7f7d1cp-21f;
+  float p = -0x1.6b9ce8p-5f;
+  p = p * f + 0x1.12256cp-3f;
+  p = p * f - 0x1.5556f2p-2f;
+  p = p * f + 0x1.5554b4p-1f;
+  p = p * f - 0x1.fffffep-1f;
+  p = p * (f * f) + f;
+  float w = s * p + (0.5f - 0.5f * s);
+  return t_with_sign(w / (1.0f - w), x);
 }
 /** 1 / (1 + exp(-x)), at most 2.5 ulp. */
 T_FN float t_sigmoid(float x) {
-  float e = t_exp(-__builtin_fabsf(x));
+  float c = -__builtin_fabsf(x);
+  c = c < -104.0f ? -104.0f : c;
+  float e = t_exp_in(c);
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
-/** Error function, at most 1.5 ulp. */
+/** Error function, at most 2 ulp (2.5 without fused multiply-add): 1 - e^r, r = ln(erfc(|x|)) as a polynomial, e^r - 1 without cancellation. */
 T_FN float t_erf(float x) {
-  float t = __builtin_fabsf(x), s = x * x;
-  float r = -1.72853470e-5f * t + 3.83197126e-4f;
-  float u = -3.88396438e-3f * t + 2.42546219e-2f;
-  r = r * s + u;
-  r = r * t - 1.06777877e-1f;
-  r = r * t - 6.34846687e-1f;
-  r = r * t - 1.28717512e-1f;
-  r = r * t - t;
-  r = t > 9.0f ? -81.0f : r;
-  r = __builtin_copysignf(1.0f - t_exp(r), x);
-  float q = -5.96761703e-4f;
-  q = q * s + 4.99119423e-3f;
-  q = q * s - 2.67681349e-2f;
-  q = q * s + 1.12819925e-1f;
-  q = q * s - 3.76125336e-1f;
-  q = q * s + 1.28379166e-1f;
-  q = q * x + x;
-  return t > 0.927734375f ? r : q;
+  float t = __builtin_fabsf(x);
+  t = t > 3.95f ? 3.95f : t;
+  float r = 0x1.393f40p-17f;
+  r = r * t - 0x1.f07c64p-14f;
+  r = r * t + 0x1.4d34e0p-11f;
+  r = r * t - 0x1.b65bdcp-10f;
+  r = r * t + 0x1.5be740p-13f;
+  r = r * t + 0x1.39c048p-6f;
+  r = r * t - 0x1.a4f95ap-4f;
+  r = r * t - 0x1.45f2fep-1f;
+  // The leading coefficient in two parts, and no sum of two products but this small one: which of them is fused would be the compiler's choice.
+  r = r * (t * t) + 0x1.f7ac92p-25f * t;
+  r = r - 0x1.20dd76p+0f * t;
+  float k = r * 0x1.715476p+0f + (0x1.8p23f + 127.0f);
+  float s = t_float(t_bits(k) << 23), f = r - (k - (0x1.8p23f + 127.0f)) * 0x1.62e430p-1f;
+  float p = 0x1.6b9ce8p-10f;
+  p = p * f + 0x1.12256cp-7f;
+  p = p * f + 0x1.5556f2p-5f;
+  p = p * f + 0x1.5554b4p-3f;
+  p = p * f + 0x1.fffffep-2f;
+  p = p * (f * f) + f;
+  return t_with_sign((1.0f - s) - s * p, x);
 }
-/** sin(x + quarter·π/2), at most 1.5 ulp for |x| < 2^50 (reduced in double precision; 2^20 without fused multiply-add); larger finite arguments, whose
+/** sin(x + quarter·π/2), at most 1.6 ulp for |x| < 2^50 (reduced in double precision; 2^20 without fused multiply-add); larger finite arguments, whose
  *  neighbours in f32 are many turns apart, count as 0. */
 T_FN float t_sincos(float x, int quarter) {
   float a = __builtin_fabsf(x);
@@ -258,6 +285,11 @@ T_FN float t_sincos(float x, int quarter) {
 }
 T_FN float t_sin(float x) { return x == 0.0f ? x : t_sincos(x, 0); }
 T_FN float t_cos(float x) { return t_sincos(x, 1); }
+/** x·2^n for -252 ≤ n ≤ 254, with subnormal results rounded. */
+T_FN float t_scale(float x, int n) {
+  int h = n >> 1;
+  return x * t_float((h + 127) << 23) * t_float((n - h + 127) << 23);
+}
 /** a^b in double precision inside, at most 1 ulp; edge cases are ECMAScript's (1^±inf is NaN). */
 T_FN float t_pow(float a, float b) {
   float x = __builtin_fabsf(a);
