@@ -20,6 +20,13 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+/** A shape such as 28,28,1 (or 28x28x1), after those that were given before. */
+export function inputShapes(text: string, before: readonly (readonly number[])[] = []): number[][] {
+  const extents = text.split(/[,x×]/).map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : 0));
+  if (!extents.every((d) => d >= 1 && d <= 2 ** 31)) throw new InvalidArgumentError('Expected whole numbers ≥ 1, such as 28,28,1.');
+  return [...before.map((shape) => [...shape]), extents];
+}
+
 /** Names of the library's optimizers, here so that --help needs not load it (a test compares them). */
 export const optimizerNames: readonly string[] = ['sgd', 'rmsprop', 'adagrad', 'adadelta', 'adam', 'adamW', 'adamax', 'nadam', 'lion'];
 

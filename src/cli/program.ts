@@ -1,7 +1,7 @@
 /** @file The commands and their options. Each command's code is loaded when it runs, so that help and mistakes are quick. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from './failure.js';
-import { oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
+import { inputShapes, oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
 import { version } from './version.js';
 
 /** Names of the data sets; `datasets.ts` says what they are. */
@@ -38,6 +38,19 @@ export interface EvaluateCommandOptions {
 export interface PredictCommandOptions {
   readonly top: number;
   readonly device?: string;
+  readonly json?: string;
+}
+/** Of `tenon inspect`. */
+export interface InspectCommandOptions {
+  readonly profile?: boolean;
+  readonly phase?: 'train' | 'predict';
+  readonly batchSize: number;
+  readonly steps?: number;
+  /** One an input. */
+  readonly inputShape?: readonly (readonly number[])[];
+  readonly device?: string;
+  readonly svg?: string;
+  readonly trace?: string;
   readonly json?: string;
 }
 
@@ -94,6 +107,26 @@ function makeProgram(): Command {
     .description('The layers of a model, their output shapes and numbers of parameters.')
     .argument('<model>', 'a .tenon file, or a .json file with a config')
     .action(async (model: string) => (await import('./commands/summary.js')).summary(model));
+  program
+    .command('inspect')
+    .description("The kernels of a model's training step or forward pass; with --profile, where its time goes.")
+    .argument('<model>', 'cnn, mlp, or a file: .tenon, or .json with a config')
+    .option('--profile', 'run the step on random data and time its kernels')
+    .addOption(
+      new Option('--phase <phase>', 'which step (default: train for a compiled model, else predict)').choices(['train', 'predict']),
+    )
+    .option('--batch-size <n>', 'examples a step', wholeNumber(1), 32)
+    .option('--steps <n>', 'profiled steps; times are medians over them (default: 20)', wholeNumber(1, 100_000))
+    .option(
+      '--input-shape <shape>',
+      'of one example, such as 28,28,1, where the model leaves it open; again for each further input',
+      inputShapes,
+    )
+    .addOption(device())
+    .option('--svg <file>', 'write a picture of the profile')
+    .option('--trace <file>', 'write the profile as a Chrome trace (chrome://tracing, Perfetto)')
+    .addOption(json())
+    .action(async (model: string, options: InspectCommandOptions) => (await import('./commands/inspect.js')).inspect(model, options));
   program
     .command('devices')
     .description('The devices that can compute here, or why they cannot.')

@@ -1,4 +1,4 @@
-/** @file The Device interface: ten methods with stated guarantees. */
+/** @file The Device interface: few methods, with stated guarantees. */
 import type { DType, TypedArray } from '../base/dtype.js';
 import type { Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
@@ -35,6 +35,8 @@ export interface Device {
   run(executable: Executable, externals: readonly DeviceBuffer[]): Promise<void>;
   /** Copies a buffer out, after all runs before. */
   read(buffer: DeviceBuffer): Promise<TypedArray>;
+  /** For devices that can: runs once as `run` does, one kernel after another; resolves to the milliseconds of each call of the Program. */
+  profile?(executable: Executable, externals: readonly DeviceBuffer[]): Promise<number[]>;
   /** Overwrites a buffer from host memory, after all runs before and before all runs after. */
   write(buffer: DeviceBuffer, data: TypedArray): void;
   /** For devices that can: compile and run now, in the calling thread. Only when nothing is queued. */

@@ -3,7 +3,7 @@
  * wraps its inputs, queues one Program and reads the outputs. Variables are written in place.
  */
 import { type DType, dtypes, isDType, type TypedArray } from '../base/dtype.js';
-import { ConfigError, ShapeError } from '../base/errors.js';
+import { ConfigError, DeviceError, ShapeError } from '../base/errors.js';
 import { type Shape, sameShape, showShape, size } from '../base/shape.js';
 import { makeNode, type Node } from '../graph/node.js';
 import {
@@ -59,6 +59,8 @@ export class Step {
   readonly outputs: readonly TensorSpec[];
   /** Variables that a run overwrites. */
   readonly written: readonly Variable[];
+  /** What each external slot of the Program holds: `input 0`, `output 0`, a Variable's name, `captured`. */
+  readonly slotNames: readonly string[];
   readonly device: Device;
   readonly executable: Executable;
   readonly #name: string;
@@ -115,6 +117,9 @@ export class Step {
       }
     };
     this.#bindings = slots.map(bind);
+    this.slotNames = slots.map((s) =>
+      s.kind === 'variable' ? s.variable.name : s.kind === 'buffer' ? 'captured' : `${s.kind} ${s.index}`,
+    );
     this.#held = held;
     this.#variables = [...variables];
   }
@@ -131,7 +136,27 @@ export class Step {
    */
   run(inputs: readonly StepInput[] = []): Promise<TypedArray[]> {
     this.#check(inputs);
-    if (waiting === 0 && this.#isReady(inputs)) return this.#launch(inputs);
+    return this.#whenReady(inputs, () => this.#launch(inputs));
+  }
+
+  /**
+   * Runs once like `run`, one kernel after another, and resolves to the milliseconds of each call of `program`; outputs are not read.
+   * Throws DeviceError where the device has no profile.
+   */
+  profile(inputs: readonly StepInput[] = []): Promise<number[]> {
+    const { device } = this;
+    const profile = device.profile?.bind(device);
+    if (!profile)
+      throw new DeviceError(
+        `profile ${this.#name}: the device ${device.name} has no profile. Expected one that times its kernels. Use the native device.`,
+      );
+    this.#check(inputs);
+    return this.#whenReady(inputs, () => track(device, profile(this.executable, this.#externals(inputs))));
+  }
+
+  /** Calls `launch` when it's this run's turn and everything that it binds is on the device. */
+  #whenReady<T>(inputs: readonly StepInput[], launch: () => Promise<T>): Promise<T> {
+    if (waiting === 0 && this.#isReady(inputs)) return launch();
     // What is read must be on the device only when the queue has come to this run: the launch itself is part of the turn,
     // its completion isn't.
     return inTurn(async () => {
@@ -143,8 +168,8 @@ export class Step {
         for (const t of tensors) await storageOf(t.node)?.prepare(this.device);
         for (const v of this.#variables) await v.prepare(this.device);
       }
-      return { outputs: this.#launch(inputs) };
-    }).then((launched) => launched.outputs);
+      return { result: launch() };
+    }).then((launched) => launched.result);
   }
 
   #check(inputs: readonly StepInput[]): void {
@@ -170,7 +195,7 @@ export class Step {
     for (const x of inputs) if (isTensor(x) && !storageOf(x.node)?.availableOn(this.device)) return false;
     return true;
   }
-  #launch(inputs: readonly StepInput[]): Promise<TypedArray[]> {
+  #externals(inputs: readonly StepInput[]): DeviceBuffer[] {
     const { device } = this;
     const resolve = (b: Binding): DeviceBuffer => {
       switch (b.kind) {
@@ -186,9 +211,12 @@ export class Step {
         }
       }
     };
-    const externals = this.#bindings.map(resolve);
+    return this.#bindings.map(resolve);
+  }
+  #launch(inputs: readonly StepInput[]): Promise<TypedArray[]> {
+    const { device } = this;
     // The reads are queued at once, so a second run cannot overwrite these results before they are read.
-    const run = device.run(this.executable, externals);
+    const run = device.run(this.executable, this.#externals(inputs));
     const reads = this.#results.map((r, i) => {
       const read = device.read(r);
       const { dtype } = this.outputs[i];

@@ -11,4 +11,16 @@ export type { FitOptions } from './fit.js';
 export type { ValidationData } from './fit-data.js';
 export type { Objective, ObjectiveContext, ObjectiveResult } from './objective.js';
 export type { PredictOptions } from './predict.js';
+export {
+  type InspectOptions,
+  inspectStep,
+  type KernelProfile,
+  type MachineLimits,
+  measureLimits,
+  type ProfileOptions,
+  profileStep,
+  type StepDescription,
+  type StepKernel,
+  type StepProfile,
+} from './profile.js';
 export type { Stream, StreamBatch } from './source.js';
