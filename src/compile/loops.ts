@@ -48,6 +48,36 @@ export function mergeLoops(shape: readonly number[], prefix: string, touched: re
   return { axes, idx };
 }
 
+/**
+ * Cuts axes where the body divides their index or looks whether it has passed a border (heads of an attention, pieces of
+ * a concatenation), so that inside the inner loops neither is left. Gives the finer shape, and the old axes' indices.
+ * `touched` are the indices seen when the body was emitted with `plainLoops`.
+ */
+export function cutAxes(
+  shape: readonly number[],
+  prefix: string,
+  touched: readonly Ix[],
+): { shape: number[]; compose: (idx: readonly Ix[]) => Ix[] } {
+  const parts = shape.map((extent, i) => {
+    const cuts = new Set(touched.flatMap((ix) => ix.cutsOf(`${prefix}${i}`)));
+    const units: number[] = [];
+    let above = extent;
+    for (const unit of [...cuts].sort((a, b) => b - a))
+      if (unit < above && unit >= 4 && above % unit === 0) {
+        units.push(unit);
+        above = unit;
+      }
+    return [...units, 1];
+  });
+  return {
+    shape: parts.flatMap((units, i) => units.map((unit, k) => (k === 0 ? shape[i] : units[k - 1]) / unit)),
+    compose(idx) {
+      let at = 0;
+      return parts.map((units) => units.reduce((sum, unit) => sum.add(idx[at++].scale(unit)), Ix.constant(0)));
+    },
+  };
+}
+
 const product = (axes: readonly Axis[]) => axes.reduce((n, a) => n * a.extent, 1);
 
 export interface Nest {

@@ -24,7 +24,7 @@ import type { TargetInfo } from '../kernel/target.js';
 import { lowerContraction } from './contraction.js';
 import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
 import type { Group } from './fuse.js';
-import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
+import { type Axis, cutAxes, mergeLoops, nest, plainLoops, unpack } from './loops.js';
 import { Ix } from './symbolic.js';
 import { flatten, unflatten } from './views.js';
 
@@ -91,10 +91,12 @@ function countOps(stmts: readonly Stmt[]): number {
 // ---- elementwise
 
 function elementwise(g: Group, target: TargetInfo): LoweredCall {
-  const probe = emitStores(g, new Buffers(), plainLoops(g.shape, 'i').idx);
-  const loops = mergeLoops(g.shape, 'i', probe.touched);
+  const touchedBy = (idx: readonly Ix[]) => emitStores(g, new Buffers(), idx).touched;
+  const cut = cutAxes(g.shape, 'i', touchedBy(plainLoops(g.shape, 'i').idx));
+  const loops = mergeLoops(cut.shape, 'i', touchedBy(cut.compose(plainLoops(cut.shape, 'i').idx)));
+  const idx = cut.compose(loops.idx);
   const buffers = new Buffers();
-  const e = emitStores(g, buffers, loops.idx);
+  const e = emitStores(g, buffers, idx);
   const cost = countOps(e.body);
   const n = nest(loops.axes, target, cost);
   return {
@@ -107,7 +109,7 @@ function elementwise(g: Group, target: TargetInfo): LoweredCall {
       bytes: bytesOf(buffers),
     },
     nodes: buffers.nodes,
-    inPlace: inPlaceNodes(g.shape, e, loops.idx),
+    inPlace: inPlaceNodes(g.shape, e, idx),
   };
 }
 

@@ -43,6 +43,32 @@ function round(dtype: Node['dtype'], value: number): number {
   return decode(dtype, array[0]);
 }
 
+/** x with `low` and `high` zeros before and after it along one axis, as a sum of slices' gradients has it. */
+function padOfZeros(n: Node): { x: Node; axis: number; low: number; high: number } | null {
+  if (!isOp(n, 'pad') || n.arg.value !== 0) return null;
+  const moved = n.arg.dims.flatMap(([low, high, interior], axis) => (low || high || interior ? [{ low, high, interior, axis }] : []));
+  if (moved.length !== 1 || moved[0].interior || moved[0].low < 0 || moved[0].high < 0) return null;
+  const { axis, low, high } = moved[0];
+  return { x: n.inputs[0], axis, low, high };
+}
+
+/** Padded pieces that lie side by side are joined, not added: what the gradient of a split comes as. */
+function joinPads(a: Node, b: Node): Node | null {
+  const [p, q] = [padOfZeros(a), padOfZeros(b)];
+  if (!p || !q || p.axis !== q.axis || (p.low === 0 && p.high === 0) || (q.low === 0 && q.high === 0)) return null;
+  const { axis } = p;
+  const [first, second] = p.low < q.low ? [p, q] : [q, p];
+  if (first.low + first.x.shape[axis] !== second.low) return null;
+  const pieces = [first.x, second.x].flatMap((x) => (isOp(x, 'concat') && x.arg.axis === axis ? x.inputs : [x]));
+  const joined = ops.concat(pieces, axis);
+  if (first.low === 0 && second.high === 0) return joined;
+  return ops.pad(
+    joined,
+    joined.shape.map((_, i) => (i === axis ? [first.low, second.high, 0] : [0, 0, 0])),
+    0,
+  );
+}
+
 /** Identities of scalar ops; null: none applies. */
 function simplifyScalar(n: Node): Node | null {
   const values = n.inputs.map(constantValue);
@@ -55,7 +81,7 @@ function simplifyScalar(n: Node): Node | null {
   const [u, v] = values;
   switch (n.op) {
     case 'add':
-      return v === 0 ? a : u === 0 ? b : null;
+      return v === 0 ? a : u === 0 ? b : joinPads(a, b);
     case 'sub':
       return v === 0 ? a : null;
     case 'mul':

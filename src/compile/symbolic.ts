@@ -179,6 +179,21 @@ export class Ix {
     return factor;
   }
 
+  /** Where this index divides the loop variable, or is it with a border passed: lengths of the runs between. */
+  cutsOf(name: string): number[] {
+    const [only] = this.terms;
+    const bare = (ix: Ix) => ix.terms.length === 1 && ix.terms[0].atom.key === name && ix.offset === 0;
+    const cuts: number[] = [];
+    for (const { atom } of this.terms) {
+      const cut = atom.quotient ?? atom.remainder;
+      if (!cut) continue;
+      if (bare(cut.of)) cuts.push(cut.by / gcd(cut.by, cut.of.terms[0].factor));
+      else cuts.push(...cut.of.cutsOf(name));
+    }
+    if (this.terms.length === 1 && only.atom.key === name && only.factor === 1 && this.offset < 0) cuts.push(-this.offset);
+    return cuts;
+  }
+
   depends(name: string): boolean {
     return this.terms.some((t) => t.atom.depends(name));
   }

@@ -1,177 +1,21 @@
 /**
- * @file The vector form of a contraction: an item is a range of rows × one tile of columns. It walks the reduction in
- * blocks whose panel of B stays in cache (copied into a contiguous local when B isn't one), and inside a block the
- * register tiles. With one block the epilogue follows each tile while it is in L1; with several, sums wait in a local.
+ * @file The vector form of a contraction: an item is a range of rows × a few tiles of columns. It walks the reduction in
+ * blocks, copies what would be slow to read in place (panels of B, A's block), and runs the register tiles. Sums wait in
+ * a local between blocks; after the last one the epilogue follows on the accumulators.
  */
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
-import type { TargetInfo } from '../../kernel/target.js';
-import {
-  type Axis,
-  accumulatorType,
-  address,
-  axes,
-  type Contraction,
-  extentOf,
-  kernelOf,
-  named,
-  recover,
-  unravel,
-} from './contract-dims.js';
-import { chooseTile, type TileChoice } from './tile.js';
+import { accumulatorType, address, extentOf, kernelOf, named, recover, unravel } from './contract-dims.js';
+import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
 import { vectorize } from './vectorize.js';
 
-/** Stands in for a missing row or column dim. */
-const unit: Axis = { extent: 1, a: 0, b: 0, parts: [] };
-
-export interface VectorPlan {
-  readonly c: Contraction;
-  readonly target: TargetInfo;
-  readonly batch: readonly Axis[];
-  /** Row axes outside the tile, then the tiled one, then one that a tile holds whole (or `unit`). */
-  readonly outerRows: readonly Axis[];
-  readonly tiled: Axis;
-  readonly whole: Axis;
-  readonly outerCols: readonly Axis[];
-  readonly vector: Axis;
-  readonly reduce: readonly Axis[];
-  /** f32 lanes of a vector, columns of a panel's row. */
-  readonly width: number;
-  readonly tile: TileChoice;
-  readonly pack: boolean;
-  /** Blocks of the reduction: `chunk` steps of axis `at`, with all axes after it. */
-  readonly block: { readonly at: number; readonly chunk: number; readonly count: number };
-  /** Row loops (outer rows, then tiles of the tiled axis) before `at` are grid dims, `at` is cut in chunks. */
-  readonly rowSplit: { readonly at: number; readonly chunk: number };
-  /** Parts of the reduction that run as separate items. */
-  readonly split: number;
-  readonly cycles: number;
-}
-
-const powerOfTwo = (n: number): number => 2 ** Math.floor(Math.log2(n));
-const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 const bytesOf = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, i8: 1, u8: 1, bool: 1 } as const;
 
-function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo) {
-  const all = rows.length === 0 ? [unit] : rows;
-  let best: { outer: Axis[]; tiled: Axis; whole: Axis; tile: TileChoice; cycles: number } | null = null;
-  for (let t = all.length - 1; t >= 0; t--) {
-    for (let w = all.length; w >= 0; w--) {
-      // w = all.length: no whole axis. A whole axis is a short one inside the tiled one.
-      if (w <= t && w !== all.length) break;
-      const whole = w === all.length ? unit : all[w];
-      if (whole.extent > 8) continue;
-      const outer = all.filter((_, i) => i !== t && i !== w);
-      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target);
-      if (!tile) continue;
-      const cycles = tile.cycles * extentOf(outer);
-      // An outer axis as the tiled one costs locality: only for a real gain.
-      if (!best || cycles < best.cycles * 0.97) best = { outer, tiled: all[t], whole, tile, cycles };
-    }
-  }
-  return best;
-}
-
-/** Cuts the reduction so that one block takes at most `most` steps, evenly. */
-function blockReduction(reduce: readonly Axis[], most: number): { at: number; chunk: number; count: number } {
-  let inner = 1;
-  for (let at = reduce.length - 1; at >= 0; at--) {
-    const { extent } = reduce[at];
-    if (inner * extent > most || at === 0) {
-      const fit = Math.max(1, Math.floor(most / inner));
-      const parts = ceilDiv(extent, Math.min(fit, extent));
-      const chunk = ceilDiv(extent, parts);
-      return { at, chunk, count: extentOf(reduce.slice(0, at)) * ceilDiv(extent, chunk) };
-    }
-    inner *= extent;
-  }
-  return { at: 0, chunk: 1, count: 1 };
-}
-
-/** A plan with the columns `vectorAt` as the vector dim, or null if no tile fits. */
-export function planVector(c: Contraction, vectorAt: number, target: TargetInfo): VectorPlan | null {
-  const batch = axes(c.batch);
-  const cols = axes(c.cols);
-  const vector = cols[vectorAt] ?? unit;
-  const outerCols = cols.filter((_, i) => i !== vectorAt);
-  const reduce = axes(c.reduce);
-  const steps = extentOf(reduce);
-  const width = Math.min(target.lanes, powerOfTwo(Math.max(1, vector.extent)));
-  const vectors = ceilDiv(vector.extent, width);
-  const chosen = chooseRows(axes(c.rows), vectors, steps, target);
-  if (!chosen) return null;
-  const { outer: outerRows, tiled, whole, tile } = chosen;
-  const rows = extentOf(outerRows) * tiled.extent * whole.extent;
-  const repeat = extentOf(batch) * extentOf(outerCols);
-  const panelWidth = tile.cols[0].size * width;
-
-  const strided = vector.extent > 1 && vector.b !== 1;
-  const contiguous = reduce.length === 0 || (reduce[reduce.length - 1].b === panelWidth && vector.extent === panelWidth);
-  // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
-  const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
-  const pack = strided || worthwhile;
-
-  const panelSteps = Math.floor(target.l2 / 2 / (panelWidth * 4));
-  // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
-  const sharedLines = tiled.a === 1 && rows > tile.rows[0].size ? 320 : Number.POSITIVE_INFINITY;
-  let block = blockReduction(reduce, Math.max(16, Math.min(panelSteps, sharedLines)));
-
-  const packCycles = pack ? steps * vector.extent * (strided ? 0.8 : c.b.dtype === 'f32' ? 0.35 : 0.6) * repeat : 0;
-  const whole1 = chosen.cycles * repeat;
-  const colTiles = tile.cols.reduce((n, p) => n + p.count, 0);
-  const fixedItems = repeat * colTiles;
-  const loops = [...outerRows.map((x) => x.extent), tile.rows.reduce((n, p) => n + p.count, 0)];
-  const rowSplitFor = (parts: number) => {
-    let at = 0;
-    let wanted = parts;
-    while (at < loops.length - 1 && wanted > loops[at]) wanted = ceilDiv(wanted, loops[at++]);
-    const chunk = ceilDiv(loops[at], Math.min(wanted, loops[at]));
-    const count = loops.slice(0, at).reduce((n, e) => n * e, 1) * ceilDiv(loops[at], chunk);
-    return { at, chunk, count };
-  };
-  // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
-  const most = Math.max(1, Math.min(rows, ceilDiv(target.threads * 8, fixedItems), Math.floor(whole1 / fixedItems / 8000)));
-  let rowParts = rowSplitFor(1);
-  let bestTime = Number.POSITIVE_INFINITY;
-  for (let parts = 1; parts <= most; parts++) {
-    const choice = rowSplitFor(parts);
-    const count = choice.count * fixedItems;
-    const itemCycles = whole1 / count + packCycles / fixedItems + 300;
-    const time = (ceilDiv(count, target.threads) + 0.25) * itemCycles;
-    if (time < bestTime * 0.995) {
-      bestTime = time;
-      rowParts = choice;
-    }
-  }
-  const { at, chunk, count: rowItems } = rowParts;
-
-  // Too few items for the threads, and enough work to share: sum parts of the reduction apart.
-  let split = 1;
-  if (target.threads > 1 && fixedItems * rowItems < target.threads * 2 && whole1 > 100_000) {
-    const want = Math.min(target.threads * 2, Math.floor(whole1 / 40_000), Math.floor(steps / 64));
-    split = Math.max(1, Math.floor(ceilDiv(want, fixedItems * rowItems)));
-    if (split > 1 && block.count < split) block = blockReduction(reduce, Math.max(1, Math.floor(steps / split)));
-    split = Math.min(split, block.count);
-  }
-  return {
-    c,
-    target,
-    batch,
-    outerRows,
-    tiled,
-    whole,
-    outerCols,
-    vector,
-    reduce,
-    width,
-    tile,
-    pack,
-    block,
-    rowSplit: { at, chunk },
-    split,
-    cycles: whole1 + packCycles * rowItems,
-  };
-}
+/** So many elements, or a few more where rows of that length would share cache sets. */
+const padded = (n: number): number => {
+  const lines = Math.ceil(n / 16) * 16;
+  return lines % 128 === 0 ? lines + 16 : lines;
+};
 
 /** Writes the kernel of a plan; with `split` > 1 it stores sums to `partial` [split, batch, rows, cols]. */
 export function emitVector(p: VectorPlan, partial: string | null): Kernel {
@@ -181,6 +25,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const tileCount = pieces.reduce((n, q) => n + q.count, 0);
   const loops = [...p.outerRows.map((x) => x.extent), tileCount];
   const colTiles = tile.cols.reduce((n, q) => n + q.count, 0);
+  const colGroups = ceilDiv(colTiles, p.group);
   const blocked = block.count > 1;
   const inner = extentOf(reduce.slice(block.at + 1));
   const blockSteps = reduce.length === 0 ? 1 : block.chunk * inner;
@@ -189,7 +34,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const body: Stmt[] = [];
   const rowGrid = loops.slice(0, rowSplit.at);
   const rowChunks = ceilDiv(loops[rowSplit.at], rowSplit.chunk);
-  const extents = [...p.batch.map((x) => x.extent), p.split, ...rowGrid, rowChunks, ...p.outerCols.map((x) => x.extent), colTiles];
+  const extents = [...p.batch.map((x) => x.extent), p.split, ...rowGrid, rowChunks, ...p.outerCols.map((x) => x.extent), colGroups];
   const items = extents.reduce((n, e) => n * e, 1);
   const coordinates = unravel(variable('c_item'), extents).map((e, i) => named(`c_i${i}`, e, body));
   let next = 0;
@@ -202,7 +47,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const rowGridAt = take(rowGrid.length);
   const [rowChunk] = take(1);
   const outerColsAt = take(p.outerCols.length);
-  const [colTile] = take(1);
+  const [colGroup] = take(1);
   const low = named('c_lo', imul(rowChunk, rowSplit.chunk), body);
   const length = loops[rowSplit.at];
   const limit = (from: Expr, size: number, all: number): Expr =>
@@ -230,6 +75,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
             imul(op('max', 'index', iadd(t, -pieces[0].count), index(0)), pieces[1].size),
           );
   const chunkTiles = rowSplit.at === loops.length - 1;
+  const maxStride = Math.max(...tile.cols.map((q) => Math.ceil(Math.min(q.size * width, p.vector.extent) / width) * width));
   /** Most rows of one item. */
   const itemRows =
     (chunkTiles
@@ -291,8 +137,92 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const wide = (e: Expr): Expr => (e.type === type || (type === 'f32' && (e.type === 'f16' || e.type === 'bf16')) ? e : cast(type, e));
   const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr => (type === 'f32' ? fma(x, y, z) : op('add', type, op('mul', type, x, y), z));
 
-  // ---- one piece of columns: tiles of `size` vectors, `first` vectors into the axis
-  const columns = (size: number, first: number, t: Expr): Stmt[] => {
+  // ---- what tiles work on: copied blocks, sums that wait between blocks, and the tile itself where its end is a loop
+  const blockSums = blocked ? itemRows * maxStride : 0;
+  const rowsAdjacent = p.tiled.a === 1;
+  /** Elements from row to row (or step to step) of A's copy: never a multiple of a page, so that rows don't share sets. */
+  const aStride = padded(rowsAdjacent ? itemRows : blockSteps);
+  if (p.packA) body.push({ kind: 'local', name: 'c_apanel', type, size: aStride * (rowsAdjacent ? blockSteps : itemRows) });
+  if (p.packB) body.push({ kind: 'local', name: 'c_panel', type, size: blockSteps * maxStride });
+  if (blocked) body.push({ kind: 'local', name: 'c_sum', type, size: p.group * blockSums });
+  const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * maxStride };
+
+  // ---- a block of the reduction
+  const step: Stmt[] = [];
+  const blockRange = { from: index(0) as Expr, to: index(block.count) as Expr };
+  if (p.split > 1) {
+    blockRange.from = named('c_kf', idiv(imul(part, block.count), p.split), body);
+    blockRange.to = named('c_kt', idiv(imul(iadd(part, 1), block.count), p.split), body);
+  }
+  const blockExtents = [
+    ...reduce.slice(0, block.at).map((x) => x.extent),
+    reduce.length === 0 ? 1 : ceilDiv(reduce[block.at].extent, block.chunk),
+  ];
+  const blockAt = blocked
+    ? unravel(variable('c_kb'), blockExtents).map((e, i) => named(`c_kb${i}`, e, step))
+    : blockExtents.map(() => index(0));
+  const blockFrom = reduce.length === 0 ? index(0) : imul(blockAt[block.at], block.chunk);
+  const even = reduce.length === 0 || reduce[block.at].extent % block.chunk === 0;
+  const blockLength =
+    reduce.length === 0
+      ? index(1)
+      : even
+        ? index(block.chunk)
+        : named('c_kn', op('min', 'index', index(block.chunk), op('sub', 'index', index(reduce[block.at].extent), blockFrom)), step);
+  const blockAddress = (of: 'a' | 'b', base: Expr): Expr =>
+    reduce.length === 0 ? base : address(reduce.slice(0, block.at + 1), [...blockAt.slice(0, block.at), blockFrom], of, base);
+  const aBlock = named('c_ak', blockAddress('a', index(0)), step);
+  const bBlock0 = named('c_bk0', blockAddress('b', bBase), step);
+
+  /** Loops over a block's steps; `of` gets A's and B's offsets and the panel's row. */
+  const reduceNest = (of: (a: Expr, b: Expr, row: Expr) => Stmt[], innermost: 'serial' | 'simd' = 'serial'): Stmt[] => {
+    if (reduce.length === 0) return of(index(0), index(0), index(0));
+    const walk = (i: number, a: Expr, b: Expr, row: Expr): Stmt[] => {
+      if (i === reduce.length) return of(a, b, row);
+      const at = variable(`c_k${i}`);
+      const inside: Stmt[] = [];
+      const last = i === reduce.length - 1;
+      const keep = (name: string, e: Expr): Expr => (last ? e : named(`${name}${i}`, e, inside));
+      const rest = extentOf(reduce.slice(i + 1));
+      inside.push(
+        ...walk(
+          i + 1,
+          keep('c_ka', iadd(a, imul(at, reduce[i].a))),
+          keep('c_kb_', iadd(b, imul(at, reduce[i].b))),
+          keep('c_kr', iadd(row, imul(at, rest))),
+        ),
+      );
+      return [loop(`c_k${i}`, 0, i === block.at ? blockLength : reduce[i].extent, inside, last ? { mode: innermost } : {})];
+    };
+    return walk(block.at, index(0), index(0), index(0));
+  };
+
+  if (p.packA) {
+    const i = variable('c_i');
+    const rowsHere = rowChunks === 1 ? index(itemRows) : op('sub', 'index', startOf(high), startOf(low));
+    const first = iadd(aBase, iadd(aBlock, imul(startOf(low), p.tiled.a)));
+    const copy = (k: Expr, row: Expr, at: Expr): Stmt => ({
+      kind: 'store',
+      buffer: 'c_apanel',
+      index: at,
+      value: element(load(c.a.buffer, c.a.dtype, iadd(iadd(first, k), imul(row, p.tiled.a)))),
+    });
+    const count = named('c_rows', rowsHere, step);
+    if (rowsAdjacent)
+      step.push(...reduceNest((k, _, row) => [loop('c_i', 0, count, [copy(k, i, iadd(imul(row, aStride), i))], { mode: 'simd' })]));
+    else
+      step.push(
+        loop(
+          'c_i',
+          0,
+          count,
+          reduceNest((k, _, row) => [copy(k, i, iadd(imul(i, aStride), row))], 'simd'),
+        ),
+      );
+  }
+
+  // ---- one piece of columns: tiles of `size` vectors, `first` vectors into the axis; `slot` counts the item's tiles
+  const columns = (size: number, first: number, t: Expr, slot: Expr): Stmt[] => {
     const out: Stmt[] = [];
     const N = p.vector.extent;
     const tileWidth = Math.min(size * width, N);
@@ -303,112 +233,62 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     const ragged = N % width !== 0 && N > tileWidth;
     const start = ragged ? named('c_n', op('min', 'index', nominal, index(N - tileWidth)), out) : nominal;
     const skip = ragged ? named('c_skip', op('sub', 'index', nominal, start), out) : index(0);
+    const bBlock = named('c_bk', iadd(bBlock0, imul(start, p.vector.b)), out);
+    const sums = named('c_sums', imul(slot, blockSums), out);
 
-    if (p.pack) out.push({ kind: 'local', name: 'c_panel', type, size: blockSteps * stride });
-    if (blocked) {
-      out.push({ kind: 'local', name: 'c_sum', type, size: itemRows * stride });
-      const at = variable('c_z');
-      out.push(
-        loop('c_z', 0, itemRows * stride, [{ kind: 'store', buffer: 'c_sum', index: at, value: constant(type, 0) }], { mode: 'simd' }),
-      );
-    }
-    const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * stride };
-
-    // ---- a block of the reduction
-    const step: Stmt[] = [];
-    const blockExtents = [
-      ...reduce.slice(0, block.at).map((x) => x.extent),
-      reduce.length === 0 ? 1 : ceilDiv(reduce[block.at].extent, block.chunk),
-    ];
-    const blockAt = blocked
-      ? unravel(variable('c_kb'), blockExtents).map((e, i) => named(`c_kb${i}`, e, step))
-      : blockExtents.map(() => index(0));
-    const blockFrom = reduce.length === 0 ? index(0) : imul(blockAt[block.at], block.chunk);
-    const even = reduce.length === 0 || reduce[block.at].extent % block.chunk === 0;
-    const blockLength =
-      reduce.length === 0
-        ? index(1)
-        : even
-          ? index(block.chunk)
-          : named('c_kn', op('min', 'index', index(block.chunk), op('sub', 'index', index(reduce[block.at].extent), blockFrom)), step);
-    const blockAddress = (of: 'a' | 'b', base: Expr): Expr =>
-      reduce.length === 0 ? base : address(reduce.slice(0, block.at + 1), [...blockAt.slice(0, block.at), blockFrom], of, base);
-    const aBlock = named('c_ak', blockAddress('a', index(0)), step);
-    const bBlock = named('c_bk', iadd(blockAddress('b', bBase), imul(start, p.vector.b)), step);
-
-    /** Loops over a block's steps; `of` gets A's and B's offsets and the panel's row. */
-    const reduceNest = (of: (a: Expr, b: Expr, row: Expr) => Stmt[]): Stmt[] => {
-      if (reduce.length === 0) return of(index(0), index(0), index(0));
-      const walk = (i: number, a: Expr, b: Expr, row: Expr): Stmt[] => {
-        if (i === reduce.length) return of(a, b, row);
-        const at = variable(`c_k${i}`);
-        const inside: Stmt[] = [];
-        const last = i === reduce.length - 1;
-        const keep = (name: string, e: Expr): Expr => (last ? e : named(`${name}${i}`, e, inside));
-        const rest = extentOf(reduce.slice(i + 1));
-        inside.push(
-          ...walk(
-            i + 1,
-            keep('c_ka', iadd(a, imul(at, reduce[i].a))),
-            keep('c_kb_', iadd(b, imul(at, reduce[i].b))),
-            keep('c_kr', iadd(row, imul(at, rest))),
-          ),
-        );
-        return [loop(`c_k${i}`, 0, i === block.at ? blockLength : reduce[i].extent, inside)];
-      };
-      return walk(block.at, index(0), index(0), index(0));
-    };
-
-    if (p.pack) {
+    if (p.packB) {
       const j = variable('c_j');
-      step.push(
-        ...reduceNest((_, b, row) => [
+      const copy = (b: Expr, row: Expr): Stmt => ({
+        kind: 'store',
+        buffer: 'c_panel',
+        index: iadd(imul(row, stride), j),
+        value: element(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, b), imul(j, p.vector.b)))),
+      });
+      // Where steps are neighbours in memory, line after line is read whole: columns would fetch each line many times.
+      if (p.vector.b !== 1 && reduce[reduce.length - 1]?.b === 1)
+        out.push(
           loop(
             'c_j',
             0,
             tileWidth,
-            [
-              {
-                kind: 'store',
-                buffer: 'c_panel',
-                index: iadd(imul(row, stride), j),
-                value: element(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, b), imul(j, p.vector.b)))),
-              },
-            ],
-            { mode: 'simd' },
+            reduceNest((_, b, row) => [copy(b, row)]),
           ),
-        ]),
-      );
+        );
+      else out.push(...reduceNest((_, b, row) => [loop('c_j', 0, tileWidth, [copy(b, row)], { mode: 'simd' })]));
     }
 
     // ---- the register tile
     const registerTile = (at: RowAt): Stmt[] => {
       const rows = Array.from({ length: at.rows * p.whole.extent }, (_, r) => r);
-      const rowOffset = (r: number) => Math.floor(r / p.whole.extent) * p.tiled.a + (r % p.whole.extent) * p.whole.a;
+      const rowOffset = (r: number) =>
+        p.packA ? r * (rowsAdjacent ? 1 : aStride) : Math.floor(r / p.whole.extent) * p.tiled.a + (r % p.whole.extent) * p.whole.a;
       const accumulator = (r: number, v: number) => variable(`c_s${r}_${v}`, type, width);
       const place = (r: number, v: number): Expr =>
-        blocked ? iadd(imul(iadd(at.local, r), stride), offsets[v]) : index(r * stride + offsets[v]);
+        blocked ? iadd(sums, iadd(imul(iadd(at.local, r), stride), offsets[v])) : index(r * stride + offsets[v]);
       const buffer = blocked ? 'c_sum' : 'c_tile';
       const s: Stmt[] = [];
-      const a = named('c_a2', iadd(at.a, aBlock), s);
-      for (const r of rows) {
-        for (let v = 0; v < size; v++) {
-          const value = blocked ? load('c_sum', type, place(r, v), width) : splat(constant(type, 0), width);
-          s.push({ kind: 'mut', name: `c_s${r}_${v}`, value });
-        }
-      }
+      const a = named('c_a2', p.packA ? imul(at.local, rowsAdjacent ? 1 : aStride) : iadd(at.a, aBlock), s);
+      const each = (of: (r: number, v: number) => Stmt): Stmt[] => rows.flatMap((r) => Array.from({ length: size }, (_, v) => of(r, v)));
+      s.push(...each((r, v) => ({ kind: 'mut', name: `c_s${r}_${v}`, value: splat(constant(type, 0), width) })));
+      if (blocked)
+        s.push({
+          kind: 'if',
+          cond: op('lt', 'bool', blockRange.from, variable('c_kb')),
+          then: each((r, v) => ({ kind: 'assign', name: `c_s${r}_${v}`, value: load('c_sum', type, place(r, v), width) })),
+        });
       s.push(
         ...reduceNest((ka, kb, row) => {
           const inside: Stmt[] = [];
           for (let v = 0; v < size; v++) {
-            const value = p.pack
+            const value = p.packB
               ? load('c_panel', type, iadd(imul(row, stride), offsets[v]), width)
               : wide(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, kb), offsets[v]), width));
             inside.push({ kind: 'let', name: `c_y${v}`, value });
           }
-          const base = iadd(a, ka);
+          const base = iadd(a, p.packA ? imul(row, rowsAdjacent ? aStride : 1) : ka);
           for (const r of rows) {
-            const x = wide(load(c.a.buffer, c.a.dtype, iadd(base, rowOffset(r))));
+            const at = iadd(base, rowOffset(r));
+            const x = p.packA ? load('c_apanel', type, at) : wide(load(c.a.buffer, c.a.dtype, at));
             inside.push({ kind: 'let', name: `c_x${r}`, value: splat(x, width) });
             for (let v = 0; v < size; v++) {
               const value = multiplyAdd(variable(`c_x${r}`, type, width), variable(`c_y${v}`, type, width), accumulator(r, v));
@@ -418,12 +298,14 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           return inside;
         }),
       );
-      const direct = blocked ? null : finishInRegisters(at);
-      if (direct) return [...s, ...direct];
-      if (!blocked && !out.includes(tileLocal)) out.push(tileLocal);
+      const direct = finishInRegisters(at);
+      if (!blocked && !direct && !body.includes(tileLocal)) body.push(tileLocal);
       // A vector that was moved back covers columns of the one before with the same sums.
-      for (const r of rows) for (let v = 0; v < size; v++) s.push({ kind: 'store', buffer, index: place(r, v), value: accumulator(r, v) });
-      return blocked ? s : [...s, ...finish(at)];
+      const putDown = each((r, v) => ({ kind: 'store', buffer, index: place(r, v), value: accumulator(r, v) }));
+      if (!blocked) return [...s, ...(direct ?? [...putDown, ...finish(at)])];
+      const isLast = op('eq', 'bool', iadd(variable('c_kb'), 1), blockRange.to);
+      if (direct) return [...s, { kind: 'if', cond: isLast, then: direct, otherwise: putDown }];
+      return [...s, ...putDown, { kind: 'if', cond: isLast, then: finish(at) }];
     };
 
     // ---- finished elements
@@ -481,7 +363,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       const rowAt = rowAtOf(at, i, q);
       const rowIndex = recover(rowAxes, rowAt, c.rows.length).map((e, n) => named(`c_m${n}`, e, s));
       const row = iadd(imul(i, p.whole.extent), p.whole === unit ? index(0) : q);
-      const line = named('c_line', imul(blocked ? iadd(at.local, row) : row, stride), s);
+      const line = named('c_line', blocked ? iadd(sums, imul(iadd(at.local, row), stride)) : imul(row, stride), s);
       const emit = (offset: Expr, cols: Expr[]): Stmt[] =>
         consume(load(blocked ? 'c_sum' : 'c_tile', type, iadd(line, offset)), rowAt, rowIndex, offset, cols);
       if (aligned && part0 % tileWidth === 0) {
@@ -516,23 +398,28 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       return iadd(imul(at0, N), col);
     };
 
-    step.push(...rowNest(registerTile));
-    if (!blocked) return [...out, ...step];
-    const from = p.split === 1 ? index(0) : named('c_kf', idiv(imul(part, block.count), p.split), out);
-    const to = p.split === 1 ? index(block.count) : named('c_kt', idiv(imul(iadd(part, 1), block.count), p.split), out);
-    return [...out, loop('c_kb', from, to, step), ...rowNest(finish)];
+    return [...out, ...rowNest(registerTile)];
   };
 
   let firstTile = 0;
   let firstVector = 0;
+  const groupFrom = named('c_g0', imul(colGroup, p.group), body);
+  const tileAt = p.group === 1 ? groupFrom : variable('c_ct');
   const bodies = tile.cols.map((piece) => {
-    const statements = columns(piece.size, firstVector, iadd(colTile, -firstTile));
-    firstTile += piece.count;
+    const [from, to] = [firstTile, firstTile + piece.count];
+    const inside = columns(piece.size, firstVector, iadd(tileAt, -from), p.group === 1 ? index(0) : op('sub', 'index', tileAt, groupFrom));
+    firstTile = to;
     firstVector += piece.count * piece.size;
-    return statements;
+    if (p.group === 1) return inside;
+    const low = colGroups === 1 ? index(from) : op('max', 'index', groupFrom, index(from));
+    const high = colGroups === 1 ? index(to) : op('min', 'index', iadd(groupFrom, p.group), index(to));
+    return [loop('c_ct', low, high, inside)];
   });
-  if (bodies.length === 1) body.push(...bodies[0]);
-  else body.push({ kind: 'if', cond: op('lt', 'bool', colTile, index(tile.cols[0].count)), then: bodies[0], otherwise: bodies[1] });
+  if (p.group > 1) step.push(...bodies.flat());
+  else if (bodies.length === 1) step.push(...bodies[0]);
+  else step.push({ kind: 'if', cond: op('lt', 'bool', tileAt, index(tile.cols[0].count)), then: bodies[0], otherwise: bodies[1] });
+  if (blocked) body.push(loop('c_kb', blockRange.from, blockRange.to, step));
+  else body.push(...step);
 
   const work = extentOf(p.batch) * extentOf(p.outerRows) * p.tiled.extent * p.whole.extent * extentOf(p.outerCols) * p.vector.extent;
   const buffers: BufferParam[] = partial === null ? [...c.buffers] : [...c.buffers, { name: partial, dtype: type, access: 'write' }];

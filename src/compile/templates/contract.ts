@@ -7,7 +7,8 @@ import type { Kernel } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { accumulatorType, axes, type Contraction, extentOf } from './contract-dims.js';
 import { emitDot, planDot } from './contract-dot.js';
-import { emitOrderedSum, emitVector, planVector, type VectorPlan } from './contract-vector.js';
+import { planVector, type VectorPlan } from './contract-plan.js';
+import { emitOrderedSum, emitVector } from './contract-vector.js';
 
 export { accumulatorType, type ContractDim, type Contraction, type Operand } from './contract-dims.js';
 

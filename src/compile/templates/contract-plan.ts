@@ -1,0 +1,243 @@
+/**
+ * @file How the vector form of a contraction is cut: the register tile, the blocks of the reduction whose panels stay in
+ * cache, which operands are copied, and the items that threads share. The cheapest by a model of the cycles.
+ */
+import type { TargetInfo } from '../../kernel/target.js';
+import { type Axis, axes, type Contraction, extentOf } from './contract-dims.js';
+import { chooseTile, type TileChoice } from './tile.js';
+
+/** Stands in for a missing row or column dim. */
+export const unit: Axis = { extent: 1, a: 0, b: 0, parts: [] };
+
+export interface VectorPlan {
+  readonly c: Contraction;
+  readonly target: TargetInfo;
+  readonly batch: readonly Axis[];
+  /** Row axes outside the tile, then the tiled one, then one that a tile holds whole (or `unit`). */
+  readonly outerRows: readonly Axis[];
+  readonly tiled: Axis;
+  readonly whole: Axis;
+  readonly outerCols: readonly Axis[];
+  readonly vector: Axis;
+  readonly reduce: readonly Axis[];
+  /** f32 lanes of a vector, columns of a panel's row. */
+  readonly width: number;
+  readonly tile: TileChoice;
+  /** Whether an item copies its block of A into a local without the strides of the whole, and each panel of B. */
+  readonly packA: boolean;
+  readonly packB: boolean;
+  /** Column tiles of an item: they share A's copied block. */
+  readonly group: number;
+  /** Blocks of the reduction: `chunk` steps of axis `at`, with all axes after it. */
+  readonly block: { readonly at: number; readonly chunk: number; readonly count: number };
+  /** Row loops (outer rows, then tiles of the tiled axis) before `at` are grid dims, `at` is cut in chunks. */
+  readonly rowSplit: { readonly at: number; readonly chunk: number };
+  /** Parts of the reduction that run as separate items. */
+  readonly split: number;
+  readonly cycles: number;
+}
+
+const powerOfTwo = (n: number): number => 2 ** Math.floor(Math.log2(n));
+export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+
+function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo) {
+  const all = rows.length === 0 ? [unit] : rows;
+  let best: { outer: Axis[]; tiled: Axis; whole: Axis; tile: TileChoice; cycles: number } | null = null;
+  for (let t = all.length - 1; t >= 0; t--) {
+    for (let w = all.length; w >= 0; w--) {
+      // w = all.length: no whole axis. A whole axis is a short one inside the tiled one.
+      if (w <= t && w !== all.length) break;
+      const whole = w === all.length ? unit : all[w];
+      if (whole.extent > 8) continue;
+      const outer = all.filter((_, i) => i !== t && i !== w);
+      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target);
+      if (!tile) continue;
+      const cycles = tile.cycles * extentOf(outer);
+      // An outer axis as the tiled one costs locality: only for a real gain.
+      if (!best || cycles < best.cycles * 0.97) best = { outer, tiled: all[t], whole, tile, cycles };
+    }
+  }
+  return best;
+}
+
+/** Cuts the reduction so that one block takes at most `most` steps, evenly. */
+function blockReduction(reduce: readonly Axis[], most: number): { at: number; chunk: number; count: number } {
+  let inner = 1;
+  for (let at = reduce.length - 1; at >= 0; at--) {
+    const { extent } = reduce[at];
+    if (inner * extent > most || at === 0) {
+      const fit = Math.max(1, Math.floor(most / inner));
+      const parts = ceilDiv(extent, Math.min(fit, extent));
+      const chunk = ceilDiv(extent, parts);
+      return { at, chunk, count: extentOf(reduce.slice(0, at)) * ceilDiv(extent, chunk) };
+    }
+    inner *= extent;
+  }
+  return { at: 0, chunk: 1, count: 1 };
+}
+
+/** Lines that steps of `stride` bytes can keep in an 8-way cache of `bytes`: large powers of two use few of its sets. */
+function linesKept(stride: number, bytes: number): number {
+  const way = bytes / 8;
+  const gcd = (x: number, y: number): number => (y === 0 ? x : gcd(y, x % y));
+  return (8 * way) / Math.max(64, gcd(Math.max(64, stride), way));
+}
+
+/**
+ * Cycles that a step of a register tile of `height` rows loses waiting for its operands: B's panel of `width` bytes a
+ * step, and A in blocks of `rows` × `steps`, copied or read where it lies.
+ */
+function wait(
+  a: { tiled: Axis; last: Axis | undefined; isCopied: boolean },
+  height: number,
+  width: number,
+  rows: number,
+  steps: number,
+  target: TargetInfo,
+): number {
+  const { tiled, last, isCopied } = a;
+  if (!last || rows * steps * 4 <= target.l1 / 2) return 0;
+  const adjacent = tiled.a === 1;
+  let lost = 0;
+  /** Bytes of A that a step takes from L2: a line, which the next tiles use too if it is still in L1 then. */
+  let bytes = height * 4;
+  if (adjacent && steps * (64 + width) > target.l1 * 0.9) bytes = 64;
+  if (!isCopied) {
+    const stride = Math.abs(adjacent ? last.a : tiled.a) * 4;
+    if (!adjacent) lost += rows * steps * 4 <= target.l2 / 2 ? 0 : stride % 4096 === 0 ? 0.9 : 0.3;
+    else if (steps > linesKept(stride, target.l1) / 2) {
+      bytes = 64;
+      const lines = steps * Math.ceil((rows * 4) / 64);
+      lost += lines <= linesKept(stride, target.l2) / 2 ? 0.3 : 3.5;
+      if (steps * stride > 64 * 4096) lost += 1.2;
+    }
+  }
+  if (steps * width > target.l1 * 0.75) bytes += width;
+  const cycles = (height * width) / 4 / target.lanes / 2;
+  return lost + Math.max(0, bytes / 32 - cycles * 0.65);
+}
+
+/** A plan with the columns `vectorAt` as the vector dim, or null if no tile fits. */
+export function planVector(c: Contraction, vectorAt: number, target: TargetInfo): VectorPlan | null {
+  const batch = axes(c.batch);
+  const cols = axes(c.cols);
+  const vector = cols[vectorAt] ?? unit;
+  const outerCols = cols.filter((_, i) => i !== vectorAt);
+  const reduce = axes(c.reduce);
+  const steps = extentOf(reduce);
+  const width = Math.min(target.lanes, powerOfTwo(Math.max(1, vector.extent)));
+  const vectors = ceilDiv(vector.extent, width);
+  const chosen = chooseRows(axes(c.rows), vectors, steps, target);
+  if (!chosen) return null;
+  const { outer: outerRows, tiled, whole, tile } = chosen;
+  const rows = extentOf(outerRows) * tiled.extent * whole.extent;
+  const repeat = extentOf(batch) * extentOf(outerCols);
+  const panelWidth = tile.cols[0].size * width;
+  const last = reduce.at(-1);
+
+  const strided = vector.extent > 1 && vector.b !== 1;
+  const contiguous = !last || (last.b === panelWidth && vector.extent === panelWidth);
+  // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
+  const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
+  const packB = strided || worthwhile;
+  const packBCycles = packB ? steps * vector.extent * (strided ? 1 : c.b.dtype === 'f32' ? 0.35 : 0.6) * repeat : 0;
+
+  const all = chosen.cycles * repeat;
+  const colTiles = tile.cols.reduce((n, p) => n + p.count, 0);
+  const rowTiles = tile.rows.reduce((n, p) => n + p.count, 0);
+  const loops = [...outerRows.map((x) => x.extent), rowTiles];
+  const tileVectors = (vectors / colTiles) * (tiled.extent / rowTiles) * whole.extent;
+
+  /** Row loops cut into `parts` or a few more. */
+  const cutRows = (parts: number) => {
+    let at = 0;
+    let wanted = parts;
+    while (at < loops.length - 1 && wanted > loops[at]) wanted = ceilDiv(wanted, loops[at++]);
+    const chunk = ceilDiv(loops[at], Math.min(wanted, loops[at]));
+    const count = loops.slice(0, at).reduce((n, e) => n * e, 1) * ceilDiv(loops[at], chunk);
+    return { at, chunk, count };
+  };
+  interface Cut {
+    readonly packA: boolean;
+    readonly group: number;
+    readonly block: VectorPlan['block'];
+    readonly rowSplit: ReturnType<typeof cutRows>;
+    readonly cycles: number;
+  }
+  const found: { cut: Cut | null; time: number } = { cut: null, time: Number.POSITIVE_INFINITY };
+  const weigh = (packA: boolean, group: number, blockSteps: number): void => {
+    const block = blockReduction(reduce, blockSteps);
+    const inBlock = last ? block.chunk * extentOf(reduce.slice(block.at + 1)) : 1;
+    const colItems = repeat * ceilDiv(colTiles, group);
+    // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
+    const useful = packA ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems);
+    const most = Math.max(1, Math.min(rows, useful, Math.floor(all / colItems / 8000)));
+    const least = packA ? extentOf(outerRows) : 1;
+    for (let parts = least; parts <= Math.max(least, most); parts++) {
+      const rowSplit = cutRows(parts);
+      if (packA && rowSplit.at < loops.length - 1) continue;
+      const items = rowSplit.count * colItems;
+      const itemRows = ceilDiv(rows, rowSplit.count);
+      const held = itemRows * 4 * ((packA ? inBlock : 0) + (block.count > 1 ? Math.min(group, colTiles) * panelWidth : 0));
+      if (held > target.l2 * 0.75 && packA) continue;
+      const tiles = (loops.reduce((n, e) => n * e, 1) / rowSplit.count) * (colTiles / ceilDiv(colTiles, group));
+      const cycles =
+        all / items +
+        packBCycles / colItems +
+        // Sums put down and taken up again between blocks.
+        (block.count - 1) * tiles * tileVectors * 1.5 +
+        (packA ? itemRows * steps * 0.35 : 0) +
+        steps * tiles * wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, target);
+      const time = (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
+      if (time >= found.time * 0.995) continue;
+      found.time = time;
+      found.cut = { packA, group, block, rowSplit, cycles: cycles * items };
+    }
+  };
+  const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
+  weigh(false, 1, panelSteps);
+  // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
+  if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, 1, 320);
+  const canCopy = whole === unit && steps >= 32 && colTiles >= 4 && (tiled.a === 1 || last?.a === 1);
+  if (canCopy && rows * steps * 4 > target.l1) {
+    for (const blockSteps of [512, 384, 256, 192, 128]) {
+      if (blockSteps >= 2 * steps) continue;
+      for (let group = 4; group < colTiles; group *= 2) weigh(true, group, blockSteps);
+      weigh(true, colTiles, blockSteps);
+    }
+  }
+  if (!found.cut) return null;
+  const { packA, group, rowSplit, cycles } = found.cut;
+  let { block } = found.cut;
+
+  // Too few items for the threads, and enough work to share: sum parts of the reduction apart.
+  let split = 1;
+  const items = rowSplit.count * repeat * ceilDiv(colTiles, group);
+  if (target.threads > 1 && items < target.threads * 2 && all > 100_000) {
+    const want = Math.min(target.threads * 2, Math.floor(all / 40_000), Math.floor(steps / 64));
+    split = Math.max(1, Math.floor(ceilDiv(want, items)));
+    if (split > 1 && block.count < split) block = blockReduction(reduce, Math.max(1, Math.floor(steps / split)));
+    split = Math.min(split, block.count);
+  }
+  const { at, chunk } = rowSplit;
+  return {
+    c,
+    target,
+    batch,
+    outerRows,
+    tiled,
+    whole,
+    outerCols,
+    vector,
+    reduce,
+    width,
+    tile,
+    packA,
+    packB,
+    group,
+    block,
+    rowSplit: { at, chunk },
+    split,
+    cycles,
+  };
+}
