@@ -23,10 +23,10 @@ export interface VectorPlan {
   /** f32 lanes of a vector, columns of a panel's row. */
   readonly width: number;
   readonly tile: TileChoice;
-  /** Whether an item copies its block of A into a local without the strides of the whole, and each panel of B. */
+  /** Whether A is copied once, for all items; B not at all, panel by panel in each item, or once. */
   readonly packA: boolean;
-  readonly packB: boolean;
-  /** Column tiles of an item: they share A's copied block. */
+  readonly packB: 'panel' | 'once' | null;
+  /** Column tiles of an item: they share its rows of A while those are in cache. */
   readonly group: number;
   /** Blocks of the reduction: `chunk` steps of axis `at`, with all axes after it. */
   readonly block: { readonly at: number; readonly chunk: number; readonly count: number };
@@ -97,16 +97,17 @@ function wait(
 ): number {
   const { tiled, last, isCopied } = a;
   if (!last || rows * steps * 4 <= target.l1 / 2) return 0;
-  const adjacent = tiled.a === 1;
+  const fits = rows * steps * 4 <= target.l2 * 0.6;
   let lost = 0;
-  /** Bytes of A that a step takes from L2: a line, which the next tiles use too if it is still in L1 then. */
+  /** Bytes of A that a step takes from beyond L1. */
   let bytes = height * 4;
-  if (adjacent && steps * (64 + width) > target.l1 * 0.9) bytes = 64;
-  if (!isCopied) {
-    const stride = Math.abs(adjacent ? last.a : tiled.a) * 4;
-    if (!adjacent) lost += rows * steps * 4 <= target.l2 / 2 ? 0 : stride % 4096 === 0 ? 0.9 : 0.3;
-    else if (steps > linesKept(stride, target.l1) / 2) {
-      bytes = 64;
+  if (isCopied) lost += fits ? 0 : 0.2;
+  else if (tiled.a !== 1) lost += fits ? 0 : (Math.abs(tiled.a) * 4) % 4096 === 0 ? 0.9 : 0.3;
+  else {
+    // A line a step, which the next tiles use too if it is still in L1 then.
+    const stride = Math.abs(last.a) * 4;
+    if (steps * (64 + width) > target.l1 * 0.9 || steps > linesKept(stride, target.l1) / 2) bytes = 64;
+    if (steps > linesKept(stride, target.l1) / 2) {
       const lines = steps * Math.ceil((rows * 4) / 64);
       lost += lines <= linesKept(stride, target.l2) / 2 ? 0.3 : 3.5;
       if (steps * stride > 64 * 4096) lost += 1.2;
@@ -139,8 +140,12 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const contiguous = !last || (last.b === panelWidth && vector.extent === panelWidth);
   // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
   const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
-  const packB = strided || worthwhile;
-  const packBCycles = packB ? steps * vector.extent * (strided ? 1 : c.b.dtype === 'f32' ? 0.35 : 0.6) * repeat : 0;
+  const panels = strided || worthwhile;
+  const panelCycles = steps * vector.extent * (strided ? 1 : c.b.dtype === 'f32' ? 0.35 : 0.6) * repeat;
+  /** Copying once is a kernel of its own: its start and end, and the elements shared by the threads. */
+  const copyCycles = (elements: number): number => 4000 + elements / target.threads;
+  const packACycles = copyCycles(extentOf(batch) * rows * steps * 0.8);
+  const packBCycles = copyCycles(repeat * vector.extent * steps * (strided ? 1 : 0.6));
 
   const all = chosen.cycles * repeat;
   const colTiles = tile.cols.reduce((n, p) => n + p.count, 0);
@@ -157,57 +162,55 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     const count = loops.slice(0, at).reduce((n, e) => n * e, 1) * ceilDiv(loops[at], chunk);
     return { at, chunk, count };
   };
-  interface Cut {
-    readonly packA: boolean;
-    readonly group: number;
-    readonly block: VectorPlan['block'];
+  interface Cut extends Pick<VectorPlan, 'packA' | 'packB' | 'group' | 'block'> {
     readonly rowSplit: ReturnType<typeof cutRows>;
     readonly cycles: number;
   }
   const found: { cut: Cut | null; time: number } = { cut: null, time: Number.POSITIVE_INFINITY };
-  const weigh = (packA: boolean, group: number, blockSteps: number): void => {
+  const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number): void => {
     const block = blockReduction(reduce, blockSteps);
     const inBlock = last ? block.chunk * extentOf(reduce.slice(block.at + 1)) : 1;
     const colItems = repeat * ceilDiv(colTiles, group);
+    const once = (packA ? packACycles : 0) + (packB === 'once' ? packBCycles : 0);
     // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
-    const useful = packA ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems);
-    const most = Math.max(1, Math.min(rows, useful, Math.floor(all / colItems / 8000)));
-    const least = packA ? extentOf(outerRows) : 1;
-    for (let parts = least; parts <= Math.max(least, most); parts++) {
+    const most = Math.max(
+      1,
+      Math.min(rows, group > 1 ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems), Math.floor(all / colItems / 8000)),
+    );
+    for (let parts = 1; parts <= most; parts = Math.max(parts + 1, Math.floor(parts * 1.2))) {
       const rowSplit = cutRows(parts);
-      if (packA && rowSplit.at < loops.length - 1) continue;
       const items = rowSplit.count * colItems;
       const itemRows = ceilDiv(rows, rowSplit.count);
-      const held = itemRows * 4 * ((packA ? inBlock : 0) + (block.count > 1 ? Math.min(group, colTiles) * panelWidth : 0));
-      if (held > target.l2 * 0.75 && packA) continue;
       const tiles = (loops.reduce((n, e) => n * e, 1) / rowSplit.count) * (colTiles / ceilDiv(colTiles, group));
       const cycles =
         all / items +
-        packBCycles / colItems +
+        (packB === 'panel' ? panelCycles / colItems : 0) +
         // Sums put down and taken up again between blocks.
         (block.count - 1) * tiles * tileVectors * 1.5 +
-        (packA ? itemRows * steps * 0.35 : 0) +
         steps * tiles * wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, target);
-      const time = (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
+      const time = once + (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
       if (time >= found.time * 0.995) continue;
       found.time = time;
-      found.cut = { packA, group, block, rowSplit, cycles: cycles * items };
+      found.cut = { packA, packB, group, block, rowSplit, cycles: cycles * items + once * target.threads };
     }
   };
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
-  weigh(false, 1, panelSteps);
+  const inItem = panels ? 'panel' : null;
+  weigh(false, inItem, 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
-  if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, 1, 320);
-  const canCopy = whole === unit && steps >= 32 && colTiles >= 4 && (tiled.a === 1 || last?.a === 1);
-  if (canCopy && rows * steps * 4 > target.l1) {
-    for (const blockSteps of [512, 384, 256, 192, 128]) {
+  if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, inItem, 1, 320);
+  if (whole === unit && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
+    for (const blockSteps of [steps, 384, 256, 192]) {
       if (blockSteps >= 2 * steps) continue;
-      for (let group = 4; group < colTiles; group *= 2) weigh(true, group, blockSteps);
-      weigh(true, colTiles, blockSteps);
+      for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {
+        weigh(true, inItem, group, blockSteps);
+        weigh(true, 'once', group, blockSteps);
+        if (tiled.a !== 1) weigh(false, 'once', group, blockSteps);
+      }
     }
   }
   if (!found.cut) return null;
-  const { packA, group, rowSplit, cycles } = found.cut;
+  const { packA, packB, group, rowSplit, cycles } = found.cut;
   let { block } = found.cut;
 
   // Too few items for the threads, and enough work to share: sum parts of the reduction apart.

@@ -1,21 +1,20 @@
 /**
  * @file The vector form of a contraction: an item is a range of rows × a few tiles of columns. It walks the reduction in
- * blocks, copies what would be slow to read in place (panels of B, A's block), and runs the register tiles. Sums wait in
- * a local between blocks; after the last one the epilogue follows on the accumulators.
+ * blocks, copies panels of B that would be slow to read in place, and runs the register tiles. Sums wait in a local
+ * between blocks; after the last one the epilogue follows on the accumulators.
  */
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import { accumulatorType, address, extentOf, kernelOf, named, recover, unravel } from './contract-dims.js';
+import { packedBase } from './contract-pack.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
 import { vectorize } from './vectorize.js';
 
 const bytesOf = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, i8: 1, u8: 1, bool: 1 } as const;
 
-/** So many elements, or a few more where rows of that length would share cache sets. */
-const padded = (n: number): number => {
-  const lines = Math.ceil(n / 16) * 16;
-  return lines % 128 === 0 ? lines + 16 : lines;
-};
+/** Names of the operands' copies. */
+export const packA = 'c_packA';
+export const packB = 'c_packB';
 
 /** Writes the kernel of a plan; with `split` > 1 it stores sums to `partial` [split, batch, rows, cols]. */
 export function emitVector(p: VectorPlan, partial: string | null): Kernel {
@@ -139,11 +138,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
 
   // ---- what tiles work on: copied blocks, sums that wait between blocks, and the tile itself where its end is a loop
   const blockSums = blocked ? itemRows * maxStride : 0;
-  const rowsAdjacent = p.tiled.a === 1;
-  /** Elements from row to row (or step to step) of A's copy: never a multiple of a page, so that rows don't share sets. */
-  const aStride = padded(rowsAdjacent ? itemRows : blockSteps);
-  if (p.packA) body.push({ kind: 'local', name: 'c_apanel', type, size: aStride * (rowsAdjacent ? blockSteps : itemRows) });
-  if (p.packB) body.push({ kind: 'local', name: 'c_panel', type, size: blockSteps * maxStride });
+  if (p.packB === 'panel') body.push({ kind: 'local', name: 'c_panel', type, size: blockSteps * maxStride });
   if (blocked) body.push({ kind: 'local', name: 'c_sum', type, size: p.group * blockSums });
   const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * maxStride };
 
@@ -171,6 +166,18 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
         : named('c_kn', op('min', 'index', index(block.chunk), op('sub', 'index', index(reduce[block.at].extent), blockFrom)), step);
   const blockAddress = (of: 'a' | 'b', base: Expr): Expr =>
     reduce.length === 0 ? base : address(reduce.slice(0, block.at + 1), [...blockAt.slice(0, block.at), blockFrom], of, base);
+  const steps = extentOf(reduce);
+  /** Steps before the block's first. */
+  const firstStep = blocked
+    ? named(
+        'c_k0',
+        imul(
+          reduce.slice(0, block.at + 1).reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), i < block.at ? blockAt[i] : blockFrom), index(0)),
+          inner,
+        ),
+        step,
+      )
+    : index(0);
   const aBlock = named('c_ak', blockAddress('a', index(0)), step);
   const bBlock0 = named('c_bk0', blockAddress('b', bBase), step);
 
@@ -197,30 +204,6 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     return walk(block.at, index(0), index(0), index(0));
   };
 
-  if (p.packA) {
-    const i = variable('c_i');
-    const rowsHere = rowChunks === 1 ? index(itemRows) : op('sub', 'index', startOf(high), startOf(low));
-    const first = iadd(aBase, iadd(aBlock, imul(startOf(low), p.tiled.a)));
-    const copy = (k: Expr, row: Expr, at: Expr): Stmt => ({
-      kind: 'store',
-      buffer: 'c_apanel',
-      index: at,
-      value: element(load(c.a.buffer, c.a.dtype, iadd(iadd(first, k), imul(row, p.tiled.a)))),
-    });
-    const count = named('c_rows', rowsHere, step);
-    if (rowsAdjacent)
-      step.push(...reduceNest((k, _, row) => [loop('c_i', 0, count, [copy(k, i, iadd(imul(row, aStride), i))], { mode: 'simd' })]));
-    else
-      step.push(
-        loop(
-          'c_i',
-          0,
-          count,
-          reduceNest((k, _, row) => [copy(k, i, iadd(imul(i, aStride), row))], 'simd'),
-        ),
-      );
-  }
-
   // ---- one piece of columns: tiles of `size` vectors, `first` vectors into the axis; `slot` counts the item's tiles
   const columns = (size: number, first: number, t: Expr, slot: Expr): Stmt[] => {
     const out: Stmt[] = [];
@@ -235,8 +218,12 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     const skip = ragged ? named('c_skip', op('sub', 'index', nominal, start), out) : index(0);
     const bBlock = named('c_bk', iadd(bBlock0, imul(start, p.vector.b)), out);
     const sums = named('c_sums', imul(slot, blockSums), out);
+    const panel =
+      p.packB === 'once'
+        ? named('c_p', iadd(iadd(packedBase(p, 'b', batchAt, outerColsAt), imul(nominal, steps)), imul(firstStep, stride)), out)
+        : index(0);
 
-    if (p.packB) {
+    if (p.packB === 'panel') {
       const j = variable('c_j');
       const copy = (b: Expr, row: Expr): Stmt => ({
         kind: 'store',
@@ -260,14 +247,17 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     // ---- the register tile
     const registerTile = (at: RowAt): Stmt[] => {
       const rows = Array.from({ length: at.rows * p.whole.extent }, (_, r) => r);
-      const rowOffset = (r: number) =>
-        p.packA ? r * (rowsAdjacent ? 1 : aStride) : Math.floor(r / p.whole.extent) * p.tiled.a + (r % p.whole.extent) * p.whole.a;
+      const rowOffset = (r: number) => (p.packA ? r : Math.floor(r / p.whole.extent) * p.tiled.a + (r % p.whole.extent) * p.whole.a);
       const accumulator = (r: number, v: number) => variable(`c_s${r}_${v}`, type, width);
       const place = (r: number, v: number): Expr =>
         blocked ? iadd(sums, iadd(imul(iadd(at.local, r), stride), offsets[v])) : index(r * stride + offsets[v]);
       const buffer = blocked ? 'c_sum' : 'c_tile';
       const s: Stmt[] = [];
-      const a = named('c_a2', p.packA ? imul(at.local, rowsAdjacent ? 1 : aStride) : iadd(at.a, aBlock), s);
+      const a = named(
+        'c_a2',
+        p.packA ? iadd(iadd(packedBase(p, 'a', batchAt, at.outer), imul(at.first, steps)), imul(firstStep, at.rows)) : iadd(at.a, aBlock),
+        s,
+      );
       const each = (of: (r: number, v: number) => Stmt): Stmt[] => rows.flatMap((r) => Array.from({ length: size }, (_, v) => of(r, v)));
       s.push(...each((r, v) => ({ kind: 'mut', name: `c_s${r}_${v}`, value: splat(constant(type, 0), width) })));
       if (blocked)
@@ -281,14 +271,14 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           const inside: Stmt[] = [];
           for (let v = 0; v < size; v++) {
             const value = p.packB
-              ? load('c_panel', type, iadd(imul(row, stride), offsets[v]), width)
+              ? load(p.packB === 'panel' ? 'c_panel' : packB, type, iadd(panel, iadd(imul(row, stride), offsets[v])), width)
               : wide(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, kb), offsets[v]), width));
             inside.push({ kind: 'let', name: `c_y${v}`, value });
           }
-          const base = iadd(a, p.packA ? imul(row, rowsAdjacent ? aStride : 1) : ka);
+          const base = iadd(a, p.packA ? imul(row, at.rows) : ka);
           for (const r of rows) {
-            const at = iadd(base, rowOffset(r));
-            const x = p.packA ? load('c_apanel', type, at) : wide(load(c.a.buffer, c.a.dtype, at));
+            const from = iadd(base, rowOffset(r));
+            const x = p.packA ? load(packA, type, from) : wide(load(c.a.buffer, c.a.dtype, from));
             inside.push({ kind: 'let', name: `c_x${r}`, value: splat(x, width) });
             for (let v = 0; v < size; v++) {
               const value = multiplyAdd(variable(`c_x${r}`, type, width), variable(`c_y${v}`, type, width), accumulator(r, v));
@@ -421,9 +411,10 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   if (blocked) body.push(loop('c_kb', blockRange.from, blockRange.to, step));
   else body.push(...step);
 
+  const written: BufferParam[] = partial === null ? [] : [{ name: partial, dtype: type, access: 'write' }];
+  const copies = [packA, packB].map((name): BufferParam => ({ name, dtype: type, access: 'read' }));
   const work = extentOf(p.batch) * extentOf(p.outerRows) * p.tiled.extent * p.whole.extent * extentOf(p.outerCols) * p.vector.extent;
-  const buffers: BufferParam[] = partial === null ? [...c.buffers] : [...c.buffers, { name: partial, dtype: type, access: 'write' }];
-  return kernelOf(c.label, buffers, items, body, 2 * work * extentOf(reduce), estimateBytes(p));
+  return kernelOf(c.label, [...c.buffers, ...copies, ...written], items, body, 2 * work * extentOf(reduce), estimateBytes(p));
 }
 
 /** Each operand once, and the result. */

@@ -7,8 +7,9 @@ import type { Kernel } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { accumulatorType, axes, type Contraction, extentOf } from './contract-dims.js';
 import { emitDot, planDot } from './contract-dot.js';
+import { emitPack, packedSize } from './contract-pack.js';
 import { planVector, type VectorPlan } from './contract-plan.js';
-import { emitOrderedSum, emitVector } from './contract-vector.js';
+import { emitOrderedSum, emitVector, packA, packB } from './contract-vector.js';
 
 export { accumulatorType, type ContractDim, type Contraction, type Operand } from './contract-dims.js';
 
@@ -65,11 +66,16 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
     }
   }
   if (!best) return { kernels: [emitDot(bestDot)], temporaries: [] };
-  if (best.split === 1) return { kernels: [emitVector(best, null)], temporaries: [] };
-  const partial = 'c_partial';
-  const size = best.split * extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
-  return {
-    kernels: [emitVector(best, partial), emitOrderedSum(best, partial)],
-    temporaries: [{ name: partial, dtype: accumulatorType(c), size }],
+  const type = accumulatorType(c);
+  const kernels: Kernel[] = [];
+  const temporaries: { name: string; dtype: DType; size: number }[] = [];
+  const temporary = (name: string, size: number): string => {
+    temporaries.push({ name, dtype: type, size });
+    return name;
   };
+  if (best.packA) kernels.push(emitPack(best, 'a', temporary(packA, packedSize(best, 'a'))));
+  if (best.packB === 'once') kernels.push(emitPack(best, 'b', temporary(packB, packedSize(best, 'b'))));
+  if (best.split === 1) return { kernels: [...kernels, emitVector(best, null)], temporaries };
+  const partial = temporary('c_partial', best.split * extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols));
+  return { kernels: [...kernels, emitVector(best, partial), emitOrderedSum(best, partial)], temporaries };
 }

@@ -1,0 +1,127 @@
+/**
+ * @file Packing: a large operand is copied once into the order in which register tiles read it (tile after tile, step
+ * after step, a tile's elements side by side), so that no stride of the original costs cache sets or pages later.
+ * GotoBLAS's idea (Goto and van de Geijn, 2008), with both copies whole.
+ */
+import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
+import { cast, iadd, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
+import { type Axis, accumulatorType, address, extentOf, kernelOf, named, unravel } from './contract-dims.js';
+import { ceilDiv, type VectorPlan } from './contract-plan.js';
+
+/** Steps of one item: neighbours in memory where the operand lies along the reduction, so that lines are read whole. */
+const CHUNK = 64;
+
+interface Packed {
+  readonly axis: Axis;
+  readonly outer: readonly Axis[];
+  /** Tiles in order: `count` of `width` elements. */
+  readonly pieces: readonly { readonly width: number; readonly count: number }[];
+  /** Elements along the axis, the last tile's surplus included. */
+  readonly length: number;
+}
+
+function packed(p: VectorPlan, side: 'a' | 'b'): Packed {
+  if (side === 'a')
+    return {
+      axis: p.tiled,
+      outer: p.outerRows,
+      pieces: p.tile.rows.map((q) => ({ width: q.size, count: q.count })),
+      length: p.tiled.extent,
+    };
+  return {
+    axis: p.vector,
+    outer: p.outerCols,
+    pieces: p.tile.cols.map((q) => ({ width: q.size * p.width, count: q.count })),
+    length: ceilDiv(p.vector.extent, p.width) * p.width,
+  };
+}
+
+/** Elements of the copy. */
+export function packedSize(p: VectorPlan, side: 'a' | 'b'): number {
+  const { outer, length } = packed(p, side);
+  return extentOf(p.batch) * extentOf(outer) * extentOf(p.reduce) * length;
+}
+
+/** Where the copy of one batch and outer index begins; a tile that begins at element n follows n · steps later. */
+export function packedBase(p: VectorPlan, side: 'a' | 'b', batch: readonly Expr[], outer: readonly Expr[]): Expr {
+  const q = packed(p, side);
+  const flat = [...p.batch, ...q.outer].reduce<Expr>((at, x, i) => iadd(imul(at, x.extent), [...batch, ...outer][i]), index(0));
+  return imul(flat, extentOf(p.reduce) * q.length);
+}
+
+/** The kernel that writes the copy of A or B to `buffer`. */
+export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel {
+  const { c, reduce } = p;
+  const { axis, outer, pieces, length } = packed(p, side);
+  const operand = c[side];
+  const type = accumulatorType(c);
+  const steps = extentOf(reduce);
+  const last = reduce[reduce.length - 1];
+  const above = reduce.slice(0, -1);
+  const chunks = ceilDiv(last.extent, CHUNK);
+  const extents = [...p.batch, ...outer, ...above].map((x) => x.extent);
+  const body: Stmt[] = [];
+  const at = unravel(variable('c_item'), [...extents, chunks]).map((e, i) => named(`c_i${i}`, e, body));
+  const batchAt = at.slice(0, p.batch.length);
+  const outerAt = at.slice(p.batch.length, p.batch.length + outer.length);
+  const aboveAt = at.slice(p.batch.length + outer.length, -1);
+  const first = named('c_k0', imul(at[at.length - 1], CHUNK), body);
+  const count =
+    last.extent % CHUNK === 0
+      ? index(CHUNK)
+      : named('c_kn', op('min', 'index', index(CHUNK), op('sub', 'index', index(last.extent), first)), body);
+  const from = named(
+    'c_from',
+    address([...p.batch, ...outer, ...above, last], [...batchAt, ...outerAt, ...aboveAt, first], side, index(operand.offset)),
+    body,
+  );
+  const step0 = above.reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), aboveAt[i]), index(0));
+  const step = named('c_step', iadd(imul(step0, last.extent), first), body);
+  const base = named('c_base', packedBase(p, side, batchAt, outerAt), body);
+
+  const k = variable('c_k');
+  const j = variable('c_j');
+  const t = variable('c_t');
+  /** Loops over tiles; `inside` gets the tile's width and its start in memory and in the copy. */
+  const tiles = (inside: (width: number, source: Expr, target: Expr) => Stmt[]): Stmt[] => {
+    let done = 0;
+    return pieces.map(({ width, count: n }) => {
+      const out: Stmt[] = [];
+      const nominal = named('c_n', iadd(imul(t, width), done), out);
+      // As the tiles themselves: the last one moves back into bounds.
+      const whole = Math.min(width, axis.extent);
+      const start = done + n * width > axis.extent ? op('min', 'index', nominal, index(axis.extent - whole)) : nominal;
+      const source = named('c_s', imul(start, axis[side]), out);
+      const target = named('c_d', iadd(base, imul(nominal, steps)), out);
+      done += n * width;
+      return loop('c_t', 0, n, [...out, ...inside(whole, source, target)]);
+    });
+  };
+  const rowOf = (width: number) => (side === 'b' ? ceilDiv(width, p.width) * p.width : width);
+  const copy = (width: number, source: Expr, target: Expr): Stmt => ({
+    kind: 'store',
+    buffer,
+    index: iadd(target, iadd(imul(iadd(step, k), rowOf(width)), j)),
+    value: cast(type, load(operand.buffer, operand.dtype, iadd(from, iadd(source, iadd(imul(k, last[side]), imul(j, axis[side])))))),
+  });
+  if (axis[side] !== 1 && last[side] === 1)
+    body.push(...tiles((width, source, target) => [loop('c_j', 0, width, [loop('c_k', 0, count, [copy(width, source, target)])])]));
+  else
+    body.push(
+      loop(
+        'c_k',
+        0,
+        count,
+        tiles((width, source, target) => [loop('c_j', 0, width, [copy(width, source, target)], { mode: 'simd' })]),
+      ),
+    );
+  const elements = extentOf(p.batch) * extentOf(outer) * steps * length;
+  return kernelOf(
+    `${c.label} pack`,
+    [...c.buffers, { name: buffer, dtype: type, access: 'write' }],
+    extents.reduce((n, e) => n * e, 1) * chunks,
+    body,
+    elements,
+    8 * elements,
+  );
+}
