@@ -169,7 +169,9 @@ export class KernelStore {
   }
 
   #text(unit: Unit): string {
-    return `${this.#prelude}\n${unit.sources.map((s) => s.text).join('\n')}`;
+    // Kernels that differ only in what C doesn't say are one text.
+    const texts = new Map(unit.sources.map((s) => [s.key, s.text]));
+    return `${this.#prelude}\n${[...texts.values()].join('\n')}`;
   }
 
   #install(unit: Unit, temporary: string): void {
