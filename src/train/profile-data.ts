@@ -10,7 +10,7 @@ import { CounterRandom } from '../data/random.js';
 import type { Layer, PartialShape } from '../layers/layer.js';
 import type { SymbolicCall, SymbolicTensor } from '../layers/symbolic.js';
 import { getLoss, type LossLike } from '../losses/index.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import type { TensorSpec } from '../tensor/index.js';
 import { areClassNumbers } from './labels.js';
 
@@ -32,7 +32,7 @@ interface InputForm {
  * A column of random values for each input, `n` rows each. Throws ConfigError when the model doesn't say its shapes and `shapes`
  * doesn't either.
  */
-export function randomInputs(model: Model, n: number, who: string, options: RandomInputOptions = {}): ArrayColumn[] {
+export function randomInputs(model: AnyModel, n: number, who: string, options: RandomInputOptions = {}): ArrayColumn[] {
   return inputForms(model, n, who, options).map(({ spec, ids }, i) => {
     const random = new CounterRandom(0, 1, i);
     const { dtype } = spec;
@@ -45,7 +45,7 @@ export function randomInputs(model: Model, n: number, who: string, options: Rand
   });
 }
 
-function inputForms(model: Model, n: number, who: string, options: RandomInputOptions): InputForm[] {
+function inputForms(model: AnyModel, n: number, who: string, options: RandomInputOptions): InputForm[] {
   const own = givenInputs(model);
   const shapes = own?.map((t) => t.shape) ?? builtShapes(model);
   const count = shapes?.length ?? options.shapes?.length ?? 0;
@@ -73,24 +73,24 @@ function inputForms(model: Model, n: number, who: string, options: RandomInputOp
 }
 
 /** The symbolic inputs of a functional or sequential model. */
-function givenInputs(model: Model): readonly SymbolicTensor[] | null {
+function givenInputs(model: AnyModel): readonly SymbolicTensor[] | null {
   const given = model as { readonly inputs?: readonly SymbolicTensor[]; readonly input?: SymbolicTensor | null };
   return given.inputs ?? (given.input ? [given.input] : null);
 }
-function builtShapes(model: Model): readonly PartialShape[] | null {
+function builtShapes(model: AnyModel): readonly PartialShape[] | null {
   const shape = model.buildShape;
   if (!shape) return null;
   return (Array.isArray(shape[0]) ? shape : [shape]) as readonly PartialShape[];
 }
 
 /** How many ids an input may hold: the rows of the embedding behind it, the smallest of all where that isn't known. */
-function idsOf(model: Model, input: SymbolicTensor | undefined, dtype: DType): number | null {
+function idsOf(model: AnyModel, input: SymbolicTensor | undefined, dtype: DType): number | null {
   const rows = (l: Layer): number[] =>
     l.className === 'Embedding' && 'inputDim' in l.options ? [Number(l.options.inputDim)] : l.sublayers().flatMap(rows);
   const { calls } = model as { readonly calls?: readonly SymbolicCall[] };
   const readers = calls ? calls.filter((c) => input && c.inputs.includes(input)).map((c) => c.layer) : model.layers.slice(0, 1);
   const direct = readers.flatMap((l) => (l.className === 'Embedding' ? rows(l) : []));
-  const all = direct.length > 0 ? direct : isFloat(dtype) || dtype === 'u8' || dtype === 'bool' ? [] : rows(model as unknown as Layer);
+  const all = direct.length > 0 ? direct : isFloat(dtype) || dtype === 'u8' || dtype === 'bool' ? [] : rows(model);
   return all.length > 0 ? Math.min(...all) : null;
 }
 
@@ -99,7 +99,7 @@ const distributions = new Set(['categoricalCrossentropy', 'categoricalFocalCross
 const decisions = new Set(['binaryCrossentropy', 'binaryFocalCrossentropy', 'dice', 'tversky', 'hinge', 'squaredHinge']);
 
 /** A column of labels for each output, as its loss takes them; where it says nothing, numbers in [0, 1) of the output's shape. */
-export function randomLabels(model: Model, losses: readonly (LossLike | null)[], n: number): ArrayColumn[] {
+export function randomLabels(model: AnyModel, losses: readonly (LossLike | null)[], n: number): ArrayColumn[] {
   return model.outputSpecs().map((output, i) => {
     const random = new CounterRandom(1, 1, i);
     const shape = [n, ...output.shape.slice(1).map((d) => d ?? 1)];

@@ -4,7 +4,7 @@
  */
 import { dtypes } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
-import type { Model } from '../model/model.js';
+import type { AnyModel } from '../model/model.js';
 import { currentDevice } from '../tensor/engine.js';
 import { compileStep, type Step, type StepInput } from '../tensor/index.js';
 import { matmul } from '../tensor/ops-contract.js';
@@ -101,7 +101,7 @@ export interface StepProfile extends StepDescription {
  * The Program of a training step (or forward pass) on the current device, kernel by kernel. Builds the model if need be; nothing
  * is run. Rejects with ConfigError and ShapeError when the model is not compiled, or data and model don't fit.
  */
-export async function inspectStep(model: Model, options: InspectOptions = {}): Promise<StepDescription> {
+export async function inspectStep(model: AnyModel, options: InspectOptions = {}): Promise<StepDescription> {
   const who = `inspectStep ${model.label}`;
   checkOptionNames(options, inspectOptionNames, who);
   return describe(model, await prepareStep(model, options, who));
@@ -112,7 +112,7 @@ export async function inspectStep(model: Model, options: InspectOptions = {}): P
  * afterwards what they were. Rejects as inspectStep, and with DeviceError where the device has no profile.
  * @example const { kernels, ms } = await profileStep(model, { batchSize: 64 })
  */
-export async function profileStep(model: Model, options: ProfileOptions = {}): Promise<StepProfile> {
+export async function profileStep(model: AnyModel, options: ProfileOptions = {}): Promise<StepProfile> {
   const who = `profileStep ${model.label}`;
   checkOptionNames(options, profileOptionNames, who);
   const { steps = 20, warmUp = 3, onProgress = () => undefined } = options;
@@ -171,7 +171,7 @@ interface Prepared {
 }
 
 /** The step that fit (or predict) runs for data in memory, and its inputs. */
-async function prepareStep(model: Model, options: InspectOptions, who: string): Promise<Prepared> {
+async function prepareStep(model: AnyModel, options: InspectOptions, who: string): Promise<Prepared> {
   const { compiled } = model;
   const phase = options.phase ?? (compiled ? 'train' : 'predict');
   if (phase !== 'train' && phase !== 'predict')
@@ -213,7 +213,7 @@ async function prepareStep(model: Model, options: InspectOptions, who: string): 
   return { step, inputs: fed, phase, batchSize: n, window: programs.window, begin: () => compiled.progress.begin(0) };
 }
 
-function describe(model: Model, { step, phase, batchSize, window }: Prepared): StepDescription {
+function describe(model: AnyModel, { step, phase, batchSize, window }: Prepared): StepDescription {
   const { program, device, executable } = step;
   const buffers = program.buffers.map(({ dtype, size, place }) => ({
     text: `${place.kind === 'external' ? step.slotNames[place.slot] : place.kind === 'arena' ? `@${place.offset}` : 'constant'} ${dtype}[${size}]`,

@@ -10,6 +10,7 @@ import * as layers from '../../src/layers/index.js';
 import { model as functional, type Model, sequential } from '../../src/model/index.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
 import { inspectStep, type KernelProfile, profileStep, type StepDescription, type StepProfile } from '../../src/train/index.js';
+import { randomInputs, randomLabels } from '../../src/train/profile-data.js';
 import { ensureBuilt, tenon } from './built.js';
 
 const hasNative = nativeUnusable() === null;
@@ -176,7 +177,7 @@ describe.skipIf(!hasNative)('--profile', () => {
     expect(await state()).not.toEqual(before);
   });
 
-  test('ids stay in their embedding, labels fit the losses: the step changes something', async () => {
+  test('a model of two inputs and two outputs', async () => {
     setDevice('native');
     const ids = layers.input({ shape: [5], dtype: 'i32' });
     const numbers = layers.input({ shape: [4] });
@@ -195,6 +196,54 @@ describe.skipIf(!hasNative)('--profile', () => {
     const p = await profileStep(model, { batchSize: 6, steps: 1, onProgress: (what) => void parts.push(what) });
     expect(parts).toContain('limits');
     expect(p.kernels.length).toBe(d.kernels.length);
+  });
+});
+
+describe('random data', () => {
+  const who = 'test';
+  test('ids stay in their embedding; bytes where they are asked for', () => {
+    const ids = layers.input({ shape: [50], dtype: 'i32' });
+    const numbers = layers.input({ shape: [4] });
+    const embedded = layers.globalAveragePooling1d().apply(layers.embedding({ inputDim: 7, outputDim: 4 }).apply(ids));
+    const [a, b] = randomInputs(functional({ inputs: [ids, numbers], outputs: layers.add().apply([embedded, numbers]) }), 6, who);
+    expect([a.dtype, a.shape, b.dtype, b.shape]).toEqual(['i32', [6, 50], 'f32', [6, 4]]);
+    expect(new Set(a.data)).toEqual(new Set([0, 1, 2, 3, 4, 5, 6]));
+    expect(b.data.every((v) => v >= 0 && v < 1)).toBe(true);
+    // Ids in floats, as a Sequential takes them.
+    const table = sequential([layers.embedding({ inputDim: 3, outputDim: 2, inputShape: [20] })]);
+    expect(new Set(randomInputs(table, 4, who)[0].data)).toEqual(new Set([0, 1, 2]));
+    expect(Math.max(...randomInputs(small(), 40, who, { dtype: 'u8' })[0].data)).toBeGreaterThan(1);
+  });
+  test('labels are what each loss takes', () => {
+    const model = small();
+    model.prepare([{ shape: [9, 6], dtype: 'f32' }], who);
+    const of = (loss: string) => randomLabels(model, [loss], 9)[0];
+    expect(of('sparseCategoricalCrossentropy')).toMatchObject({ dtype: 'i32', shape: [9] });
+    expect(of('sparseCategoricalCrossentropy').data.every((v) => v >= 0 && v < 3)).toBe(true);
+    const rows = of('categoricalCrossentropy');
+    expect(rows.shape).toEqual([9, 3]);
+    for (let i = 0; i < 9; i++) expect([...rows.data.slice(3 * i, 3 * i + 3)].sort()).toEqual([0, 0, 1]);
+    expect(new Set(of('binaryCrossentropy').data)).toEqual(new Set([0, 1]));
+    expect(of('mse').data.every((v) => v >= 0 && v < 1)).toBe(true);
+  });
+  test.each(['sparseCategoricalCrossentropy', 'categoricalCrossentropy', 'binaryCrossentropy', 'mse', 'klDivergence', 'hinge', 'poisson'])(
+    'a step with %s',
+    async (loss) => {
+      setDevice('reference');
+      const d = await inspectStep(small().compile({ loss, metrics: ['accuracy'] }), { batchSize: 3 });
+      expect(d).toMatchObject({ phase: 'train', batchSize: 3 });
+      expect(d.kernels.filter((k) => /\bdot\b/.test(k.label))).toHaveLength(5);
+    },
+  );
+  test('what cannot be known is asked for', async () => {
+    setDevice('reference');
+    const open = sequential([layers.dense({ units: 2 })]);
+    await expect(inspectStep(open)).rejects.toThrow(/doesn't say what it takes/);
+    await expect(inspectStep(open, { inputs: { shapes: [[5]] }, phase: 'train' })).rejects.toThrow(/not compiled/);
+    const anySize = sequential([layers.conv2d({ filters: 2, kernelSize: 3, inputShape: [null, null, 1] })]);
+    await expect(inspectStep(anySize)).rejects.toThrow(/shape \[\?, \?, 1\].*Expected known extents/);
+    await expect(profileStep(small(), { steps: 0 })).rejects.toThrow(/steps is 0/);
+    await expect(profileStep(small(), { steps: 1 })).rejects.toThrow(/the device reference has no profile/);
   });
 });
 
