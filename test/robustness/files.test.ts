@@ -105,7 +105,7 @@ describe('a model file', () => {
     const { json, tensors } = readTenon(bytes);
     const at = ['model', 'config', 'layers', '0', 'className'];
     expect(await fault(writeTenon({ json: changed(json, at, 'Frobnicate'), tensors }))).toBe(
-      `Sequential "net": the class "Frobnicate" is not known. Expected one of Tenon's or a registered one. Call registerClass('Frobnicate', …) before loading.`,
+      `Sequential "net": the class "Frobnicate" is not known. Expected one of Tenon's or a registered one. Call registerClass('Frobnicate', …) before loading, or loadModel(path, { customObjects: { Frobnicate: … } }).`,
     );
   });
   it('with weights of another architecture lists what does not fit', async () => {

@@ -168,16 +168,19 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     reduce.length === 0 ? base : address(reduce.slice(0, block.at + 1), [...blockAt.slice(0, block.at), blockFrom], of, base);
   const steps = extentOf(reduce);
   /** Steps before the block's first. */
-  const firstStep = blocked
-    ? named(
-        'c_k0',
-        imul(
-          reduce.slice(0, block.at + 1).reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), i < block.at ? blockAt[i] : blockFrom), index(0)),
-          inner,
-        ),
-        step,
-      )
-    : index(0);
+  const firstStep =
+    blocked && (p.packA || p.packB === 'once')
+      ? named(
+          'c_step0',
+          imul(
+            reduce
+              .slice(0, block.at + 1)
+              .reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), i < block.at ? blockAt[i] : blockFrom), index(0)),
+            inner,
+          ),
+          step,
+        )
+      : index(0);
   const aBlock = named('c_ak', blockAddress('a', index(0)), step);
   const bBlock0 = named('c_bk0', blockAddress('b', bBase), step);
 

@@ -4,6 +4,7 @@ import { allocate, type DType, decode, encode, type TypedArray } from '../../../
 import { accumulatorType, type ContractDim, type Contraction, contract } from '../../../src/compile/templates/contract.js';
 import { cast, type Expr, iadd, imul, index, load, op } from '../../../src/kernel/kernel.js';
 import type { TargetInfo } from '../../../src/kernel/target.js';
+import { verifyKernel } from '../../../src/kernel/verify.js';
 import { compileC, compilers, type KernelFunction, targets } from '../../render/c-run.js';
 
 /** A contraction that stores 2·acc + bias[last col dim] row-major, and what it needs to be checked. */
@@ -260,6 +261,23 @@ describe.each(targets.map((t) => [t.lanes, t] as const))('contract, %i lanes', (
     const parts = cases.map((x) => contract(x.c, many(target)).kernels.length);
     expect(parts[target.lanes > 1 ? 1 : 2]).toBe(2);
     check(cases, many(target));
+  });
+
+  it('operands copied once where caches are small: ragged, batched, in blocks', () => {
+    const small = { ...target, l1: 4096, l2: 16384 };
+    const cases = [false, true].flatMap((ta) =>
+      [false, true].flatMap((tb) => [
+        matmul(100, 150, 400, ta, tb),
+        matmul(96, 256, 512, ta, tb),
+        matmul(61, 93, 1000, ta, tb, 2),
+        matmul(200, 331, 70, ta, tb),
+      ]),
+    );
+    const made = cases.map((x) => contract(x.c, small));
+    for (const kernel of made.flatMap((m) => m.kernels)) verifyKernel(kernel);
+    const copies = made.flatMap((m) => m.temporaries.map((t) => t.name));
+    expect(new Set(copies)).toEqual(new Set(target.lanes > 1 ? ['c_packA', 'c_packB'] : copies));
+    check(cases, small);
   });
 
   it('several dims a side, joined or not, with offsets', () => {
