@@ -1,6 +1,6 @@
 /**
  * @file Products and convolutions: their operands as strided views, then the register-tile template, or an ordinary
- * reduction where a tile would stay empty (depthwise convolutions, matrix times vector, integers).
+ * reduction where a tile would stay empty (convolutions of many small groups, integers).
  */
 import { contiguousStrides } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
@@ -114,14 +114,15 @@ function dotDims(n: Node<'dot'>): ContractionDims {
   };
 }
 
-/** Null for depthwise convolutions: with one channel and few outputs a group, the vector must run along the groups. */
+/** Null where a tile would stay empty: few channels and outputs a group, and groups that aren't neighbours (one channel each). */
 function convDims(n: Node<'conv'>): ContractionDims | null {
   const { stride, kernelDilation } = n.arg;
   const [x, w] = n.inputs;
   const spatial = stride.length;
   const [groups, channels, outputs] = w.shape.slice(spatial);
-  if (groups > 1 && outputs < 8 && channels < 8) return null;
   const [a, b] = [resolveView(x), resolveView(w)];
+  const isAlongGroups = a.strides[1 + spatial] === 1 && b.strides[spatial] === 1;
+  if (groups > 1 && outputs < 8 && channels < 8 && !isAlongGroups) return null;
   const out = contiguousStrides(n.shape);
   return {
     views: [a, b],

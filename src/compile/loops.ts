@@ -58,12 +58,14 @@ export function cutAxes(
   prefix: string,
   touched: readonly Ix[],
 ): { shape: number[]; compose: (idx: readonly Ix[]) => Ix[] } {
+  const innermost = shape.findLastIndex((extent) => extent > 1);
   const parts = shape.map((extent, i) => {
     const cuts = new Set(touched.flatMap((ix) => ix.cutsOf(`${prefix}${i}`)));
     const units: number[] = [];
     let above = extent;
+    // Shorter innermost loops would leave no vectors.
     for (const unit of [...cuts].sort((a, b) => b - a))
-      if (unit < above && unit >= 4 && above % unit === 0) {
+      if (unit < above && unit >= (i === innermost ? 4 : 2) && above % unit === 0) {
         units.push(unit);
         above = unit;
       }

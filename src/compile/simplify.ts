@@ -7,6 +7,7 @@ import { type Shape, sameShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { isOp, makeNode, type Node, topological } from '../graph/node.js';
 import { isScalarOp, scalarRow } from '../kernel/scalar-ops.js';
+import { rewriteConv } from './rewrite-conv.js';
 
 /** Structure of a node over already interned inputs; equal keys are equal values. */
 function keyOf(node: Node): string {
@@ -171,15 +172,6 @@ function simplifyMovement(n: Node): Node | null {
   return null;
 }
 
-/** Padding and input dilation of a convolution become a pad of its input, so that a kernel's accesses stay in bounds. */
-function simplifyConv(n: Node<'conv'>): Node | null {
-  const { padding, inputDilation, stride, kernelDilation } = n.arg;
-  if (padding.every(([l, h]) => l === 0 && h === 0) && inputDilation.every((d) => d === 1)) return null;
-  const [x, w] = n.inputs;
-  const padded = ops.pad(x, [[0, 0, 0], ...padding.map(([l, h], i) => [l, h, inputDilation[i] - 1] as const), [0, 0, 0], [0, 0, 0]], 0);
-  return ops.conv(padded, w, { stride, kernelDilation, padding: padding.map(() => [0, 0] as const), inputDilation: padding.map(() => 1) });
-}
-
 function rewrite(n: Node): Node | null {
   if (isScalarOp(n.op)) return simplifyScalar(n);
   if (isOp(n, 'cast')) {
@@ -189,7 +181,7 @@ function rewrite(n: Node): Node | null {
     return x.dtype === n.dtype ? x : null;
   }
   if (isOp(n, 'stopGradient') || isOp(n, 'customGradient')) return n.inputs[0];
-  if (isOp(n, 'conv')) return simplifyConv(n);
+  if (isOp(n, 'conv')) return rewriteConv(n);
   if (isOp(n, 'sum')) {
     const x = n.inputs[0];
     const v = constantValue(x);

@@ -235,6 +235,72 @@ cases.push(
       ),
     ),
   ),
+  one('conv transposed by 2 and 3, taps that meet nothing', 'conv', (f) => {
+    const by = (dilation: number[], kernel: number[], padding: [number, number][]) =>
+      o.conv(f('f32', [2, 6, 5, 1, 4]), f('f32', [...kernel, 1, 4, 12]), conv([1, 1], padding, dilation, [1, 1]));
+    return [
+      by(
+        [2, 3],
+        [5, 4],
+        [
+          [4, 3],
+          [2, 5],
+        ],
+      ),
+      by(
+        [2, 2],
+        [1, 1],
+        [
+          [0, 1],
+          [0, 0],
+        ],
+      ),
+      by(
+        [3, 1],
+        [2, 3],
+        [
+          [1, -1],
+          [1, 1],
+        ],
+      ),
+      by(
+        [2, 2],
+        [3, 3],
+        [
+          [-1, 2],
+          [2, -2],
+        ],
+      ),
+    ];
+  }),
+  one('conv depthwise, stride and dilation, and its filter gradient as one', 'conv', (f) => [
+    o.conv(
+      f('f32', [2, 13, 12, 24, 1]),
+      f('f32', [3, 3, 24, 1, 1]),
+      conv(
+        [2, 1],
+        [
+          [1, 1],
+          [2, 2],
+        ],
+        [1, 1],
+        [1, 2],
+      ),
+    ),
+    o.conv(
+      o.transpose(f('f32', [2, 10, 11, 19, 1]), [4, 1, 2, 3, 0]),
+      o.transpose(f('f32', [2, 4, 9, 19, 1]), [1, 2, 3, 0, 4]),
+      conv(
+        [1, 1],
+        [
+          [0, 0],
+          [0, 0],
+        ],
+        [1, 1],
+        [2, 1],
+      ),
+    ),
+  ]),
   one('conv 1d', 'conv', (f) => o.conv(f('f32', [2, 30, 1, 4]), f('f32', [5, 1, 4, 6]), conv([2], [[2, 2]], [1], [1]))),
   one('conv 3d', 'conv', (f) =>
     o.conv(

@@ -40,7 +40,7 @@ export interface VectorPlan {
 const powerOfTwo = (n: number): number => 2 ** Math.floor(Math.log2(n));
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
-function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo) {
+function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo, aVaries: boolean) {
   const all = rows.length === 0 ? [unit] : rows;
   let best: { outer: Axis[]; tiled: Axis; whole: Axis; tile: TileChoice; cycles: number } | null = null;
   for (let t = all.length - 1; t >= 0; t--) {
@@ -50,7 +50,7 @@ function chooseRows(rows: readonly Axis[], vectors: number, steps: number, targe
       const whole = w === all.length ? unit : all[w];
       if (whole.extent > 8) continue;
       const outer = all.filter((_, i) => i !== t && i !== w);
-      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target);
+      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target, aVaries);
       if (!tile) continue;
       const cycles = tile.cycles * extentOf(outer);
       // An outer axis as the tiled one costs locality: only for a real gain.
@@ -128,7 +128,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const steps = extentOf(reduce);
   const width = Math.min(target.lanes, powerOfTwo(Math.max(1, vector.extent)));
   const vectors = ceilDiv(vector.extent, width);
-  const chosen = chooseRows(axes(c.rows), vectors, steps, target);
+  const aVaries = vector.a !== 0;
+  const chosen = chooseRows(axes(c.rows), vectors, steps, target, aVaries);
   if (!chosen) return null;
   const { outer: outerRows, tiled, whole, tile } = chosen;
   const rows = extentOf(outerRows) * tiled.extent * whole.extent;
@@ -199,7 +200,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   weigh(false, inItem, 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, inItem, 1, 320);
-  if (whole === unit && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
+  if (!aVaries && whole === unit && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
     for (const blockSteps of [steps, 384, 256, 192]) {
       if (blockSteps >= 2 * steps) continue;
       for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {

@@ -26,6 +26,8 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const colTiles = tile.cols.reduce((n, q) => n + q.count, 0);
   const colGroups = ceilDiv(colTiles, p.group);
   const blocked = block.count > 1;
+  /** A has an element for each lane: a batch dim is the vector's (depthwise convolutions). */
+  const aVaries = p.vector.a !== 0;
   const inner = extentOf(reduce.slice(block.at + 1));
   const blockSteps = reduce.length === 0 ? 1 : block.chunk * inner;
 
@@ -282,9 +284,12 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           for (const r of rows) {
             const from = iadd(base, rowOffset(r));
             const x = p.packA ? load(packA, type, from) : wide(load(c.a.buffer, c.a.dtype, from));
-            inside.push({ kind: 'let', name: `c_x${r}`, value: splat(x, width) });
+            if (!aVaries) inside.push({ kind: 'let', name: `c_x${r}`, value: splat(x, width) });
             for (let v = 0; v < size; v++) {
-              const value = multiplyAdd(variable(`c_x${r}`, type, width), variable(`c_y${v}`, type, width), accumulator(r, v));
+              const a = aVaries
+                ? wide(load(c.a.buffer, c.a.dtype, iadd(from, iadd(start, offsets[v])), width))
+                : variable(`c_x${r}`, type, width);
+              const value = multiplyAdd(a, variable(`c_y${v}`, type, width), accumulator(r, v));
               inside.push({ kind: 'assign', name: `c_s${r}_${v}`, value });
             }
           }

@@ -34,6 +34,18 @@ function exchanged(c: Contraction): Contraction {
   };
 }
 
+/** The same with a batch dim, along which both operands are contiguous, as the vector's: one lane a member of the batch. */
+function alongBatch(c: Contraction, at: number): Contraction {
+  const rest = <T>(list: readonly T[]) => list.filter((_, i) => i !== at);
+  return {
+    ...c,
+    batch: rest(c.batch),
+    cols: [...c.cols, c.batch[at]],
+    epilogue: (acc, batch, rows, cols) =>
+      c.epilogue(acc, [...batch.slice(0, at), cols[cols.length - 1], ...batch.slice(at)], rows, cols.slice(0, -1)),
+  };
+}
+
 /** Cycles that the epilogue takes, as far as the form decides: stores along the vector dim or across it. */
 function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): number {
   const results = extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
@@ -65,6 +77,14 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
       }
     }
   }
+  c.batch.forEach((d, at) => {
+    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) return;
+    const form = alongBatch(c, at);
+    const plan = planVector(form, axes(form.cols).length - 1, target);
+    if (!plan || plan.cycles >= bestCycles) return;
+    best = plan;
+    bestCycles = plan.cycles;
+  });
   if (!best) return { kernels: [emitDot(bestDot)], temporaries: [] };
   const type = accumulatorType(c);
   const kernels: Kernel[] = [];

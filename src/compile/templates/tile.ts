@@ -19,9 +19,9 @@ export function tileFits(rows: number, vectors: number, target: TargetInfo): boo
 }
 
 /** Cycles of one step of the reduction: multiply-adds, loads, or the latency of too few accumulators. */
-export function tileCycles(rows: number, vectors: number, target: TargetInfo): number {
+export function tileCycles(rows: number, vectors: number, target: TargetInfo, aVaries = false): number {
   const perVector = target.lanes >= 16 ? 1 : 0.5;
-  const loads = vectors * perVector + rows * 0.5;
+  const loads = vectors * perVector + rows * (aVaries ? vectors * perVector : 0.5);
   // Loads are not free where they are hidden: of two full tiles the squarer one wins.
   return Math.max(rows * vectors * perVector, loads, 4.5) + loads * 0.02;
 }
@@ -64,9 +64,16 @@ const perTile = 12;
 
 /**
  * The cheapest cut of `rows` (each standing for `width` rows of the register tile) and `vectors` for a reduction of
- * `steps`.
+ * `steps`. `aVaries`: A has an element for each lane too, and is loaded as vectors.
  */
-export function chooseTile(rows: number, width: number, vectors: number, steps: number, target: TargetInfo): TileChoice | null {
+export function chooseTile(
+  rows: number,
+  width: number,
+  vectors: number,
+  steps: number,
+  target: TargetInfo,
+  aVaries = false,
+): TileChoice | null {
   let best: TileChoice | null = null;
   const widest = target.lanes === 1 ? 4 : 7;
   for (let v = 1; v <= Math.min(vectors, widest); v++) {
@@ -81,7 +88,7 @@ export function chooseTile(rows: number, width: number, vectors: number, steps: 
         let cycles = 0;
         for (const r of cut) {
           for (const c of cols) {
-            const tile = steps * tileCycles(r.size * width, c.size, target) + perTile + r.size * width * c.size * 1.5;
+            const tile = steps * tileCycles(r.size * width, c.size, target, aVaries) + perTile + r.size * width * c.size * 1.5;
             cycles += r.count * c.count * tile;
           }
         }

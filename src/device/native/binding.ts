@@ -50,6 +50,7 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
   const plan = library.func('int64_t tn_plan(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int)');
   const free = library.func('void tn_free(int64_t)');
   const run = library.func('int tn_run(int64_t, int64_t, int64_t)');
+  const runApart = library.func('int tn_run_apart(int64_t, int64_t, int64_t)');
   const trim = library.func('void tn_trim(int64_t)');
   const open = library.func('int64_t tn_open(const char *)');
   const symbol = library.func('int64_t tn_symbol(int64_t, const char *)');
@@ -66,7 +67,7 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
       const failed = check(run(p, address(externals), address(times)));
       if (failed) throw failed;
     },
-    runAsync: (p, externals, times, done) => run.async(p, address(externals), address(times), (e, code) => done(e ?? check(code))),
+    runAsync: (p, externals, times, done) => runApart.async(p, address(externals), address(times), (e, code) => done(e ?? check(code))),
     trim: (bytes) => void trim(bytes),
     open(file) {
       const handle = Number(open(file));

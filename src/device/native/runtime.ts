@@ -194,19 +194,21 @@ static void execute_together(Plan *p) {
   await_calls(ticket, p->calls);
 }
 
-static void start_pool(void) {
-  if (pool >= wanted || atomic_load(&started.value) != 0) return;
+/* Signals belong to the process's own threads. */
+static int start_thread(void *(*work)(void *), intptr_t arg) {
   sigset_t all, before;
   sigfillset(&all);
-  /* Signals belong to the process's own threads. */
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (pool < wanted) {
-    pthread_t t;
-    if (pthread_create(&t, NULL, worker, (void *)(intptr_t)pool) != 0) break;
-    pthread_detach(t);
-    pool++;
-  }
+  pthread_t t;
+  int started = pthread_create(&t, NULL, work, (void *)arg) == 0;
+  if (started) pthread_detach(t);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return started;
+}
+
+static void start_pool(void) {
+  if (pool >= wanted || atomic_load(&started.value) != 0) return;
+  while (pool < wanted && start_thread(worker, pool)) pool++;
 }
 
 static char *map(int64_t bytes) {
@@ -278,25 +280,70 @@ static void execute_timed(Plan *p, double *times) {
   }
 }
 
+static int run_locked(Plan *p, void **external, double *times) {
+  if (p->parallel) start_pool();
+  if (!grow(&arena, &arena_bytes, p->arena, 1)) return 1;
+  if (!grow(&scratch, &scratch_bytes, p->scratch, wanted)) return 2;
+  for (int64_t i = 0; i < p->args; i++) {
+    Arg a = p->arg[i];
+    p->b[i] = a.kind == 0 ? (void *)a.value : a.kind == 1 ? arena + a.value : external[a.value];
+  }
+  if (times) execute_timed(p, times);
+  else if (p->parallel && pool > 1) execute_together(p);
+  else execute_alone(p);
+  return 0;
+}
+
 /* Runs a plan; times, if not null, receives the milliseconds of each call. 0: done, 1: no memory for the arena, 2: none for scratch. */
 int tn_run(int64_t plan, int64_t externals, int64_t times) {
-  Plan *p = (Plan *)plan;
-  void **external = (void **)externals;
-  int result = 0;
   pthread_mutex_lock(&run_lock);
-  if (p->parallel) start_pool();
-  if (!grow(&arena, &arena_bytes, p->arena, 1)) result = 1;
-  else if (!grow(&scratch, &scratch_bytes, p->scratch, wanted)) result = 2;
-  else {
-    for (int64_t i = 0; i < p->args; i++) {
-      Arg a = p->arg[i];
-      p->b[i] = a.kind == 0 ? (void *)a.value : a.kind == 1 ? arena + a.value : external[a.value];
-    }
-    if (times) execute_timed(p, (double *)times);
-    else if (p->parallel && pool > 1) execute_together(p);
-    else execute_alone(p);
-  }
+  int result = run_locked((Plan *)plan, (void **)externals, (double *)times);
   pthread_mutex_unlock(&run_lock);
+  return result;
+}
+
+/*
+ * The same for a caller that would wait anyway: a thread of our own runs the plan. Callers change from run to run, and a
+ * system that has the pool's threads on their cores would move them about for each.
+ */
+static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t post_over = PTHREAD_COND_INITIALIZER;
+static struct { int64_t plan, externals, times; int result; } post;
+static struct { _Alignas(64) Ticketed value; } posted;
+static uint64_t served;
+
+static void *runner(void *arg) {
+  for (uint64_t n = (uint64_t)(uintptr_t)arg;; n++) {
+    await_change(&posted.value, n);
+    int result = tn_run(post.plan, post.externals, post.times);
+    pthread_mutex_lock(&post_lock);
+    post.result = result;
+    served = n + 1;
+    pthread_cond_broadcast(&post_over);
+    pthread_mutex_unlock(&post_lock);
+  }
+  return NULL;
+}
+
+int tn_run_apart(int64_t plan, int64_t externals, int64_t times) {
+  static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+  static int running;
+  pthread_mutex_lock(&turn);
+  running = running || start_thread(runner, 0);
+  int result;
+  if (!running) result = tn_run(plan, externals, times);
+  else {
+    pthread_mutex_lock(&post_lock);
+    post.plan = plan;
+    post.externals = externals;
+    post.times = times;
+    uint64_t n = atomic_fetch_add(&posted.value, 1) + 1;
+    wake();
+    while (served < n) pthread_cond_wait(&post_over, &post_lock);
+    result = post.result;
+    pthread_mutex_unlock(&post_lock);
+  }
+  pthread_mutex_unlock(&turn);
   return result;
 }
 
