@@ -128,6 +128,19 @@ function simplifyMovement(n: Node): Node | null {
       );
     }
   }
+  if (isOp(n, 'pad') && isOp(x, 'transpose')) {
+    // In memory as what it pads: a view of one padded copy serves a convolution and its filter's gradient.
+    const { perm } = x.arg;
+    const { dims, value } = n.arg;
+    return ops.transpose(
+      ops.pad(
+        x.inputs[0],
+        perm.map((_, axis) => dims[perm.indexOf(axis)]),
+        value,
+      ),
+      perm,
+    );
+  }
   if (isOp(n, 'broadcast')) {
     if (sameShape(n.shape, x.shape)) return x;
     if (isOp(x, 'broadcast')) return ops.broadcast(x.inputs[0], n.shape);
