@@ -28,6 +28,8 @@ export interface VectorPlan {
   readonly packB: 'panel' | 'once' | null;
   /** Column tiles of an item: they share its rows of A while those are in cache. */
   readonly group: number;
+  /** Whether rows are the outer loop: results, and what the epilogue reads, are then walked along their rows. */
+  readonly rowsOuter: boolean;
   /** Blocks of the reduction: `chunk` steps of axis `at`, with all axes after it. */
   readonly block: { readonly at: number; readonly chunk: number; readonly count: number };
   /** Row loops (outer rows, then tiles of the tiled axis) before `at` are grid dims, `at` is cut in chunks. */
@@ -163,12 +165,15 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     const count = loops.slice(0, at).reduce((n, e) => n * e, 1) * ceilDiv(loops[at], chunk);
     return { at, chunk, count };
   };
-  interface Cut extends Pick<VectorPlan, 'packA' | 'packB' | 'group' | 'block'> {
+  /** Arrays that the epilogue reads and writes, and the cycles that an element of one takes where they are walked down columns. */
+  const arrays = Math.max(1, c.buffers.length - 2);
+  const far = vector.extent > 2 * panelWidth ? 0.2 : 0.05;
+  interface Cut extends Pick<VectorPlan, 'packA' | 'packB' | 'group' | 'rowsOuter' | 'block'> {
     readonly rowSplit: ReturnType<typeof cutRows>;
     readonly cycles: number;
   }
   const found: { cut: Cut | null; time: number } = { cut: null, time: Number.POSITIVE_INFINITY };
-  const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number): void => {
+  const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number, rowsOuter = false): void => {
     const block = blockReduction(reduce, blockSteps);
     const inBlock = last ? block.chunk * extentOf(reduce.slice(block.at + 1)) : 1;
     const colItems = repeat * ceilDiv(colTiles, group);
@@ -176,7 +181,11 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
     const most = Math.max(
       1,
-      Math.min(rows, group > 1 ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems), Math.floor(all / colItems / 8000)),
+      Math.min(
+        rows,
+        group > 1 && !rowsOuter ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems),
+        Math.floor(all / colItems / 8000),
+      ),
     );
     for (let parts = 1; parts <= most; parts = Math.max(parts + 1, Math.floor(parts * 1.2))) {
       const rowSplit = cutRows(parts);
@@ -188,11 +197,13 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
         (packB === 'panel' ? panelCycles / colItems : 0) +
         // Sums put down and taken up again between blocks.
         (block.count - 1) * tiles * tileVectors * 1.5 +
-        steps * tiles * wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, target);
+        (rows / rowSplit.count) * (vector.extent / ceilDiv(colTiles, group)) * arrays * (rowsOuter ? 0.05 : far) +
+        (rowsOuter ? 0 : steps * tiles) *
+          wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, target);
       const time = once + (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
       if (time >= found.time * 0.995) continue;
       found.time = time;
-      found.cut = { packA, packB, group, block, rowSplit, cycles: cycles * items + once * target.threads };
+      found.cut = { packA, packB, group, rowsOuter, block, rowSplit, cycles: cycles * items + once * target.threads };
     }
   };
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
@@ -200,6 +211,15 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   weigh(false, inItem, 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, inItem, 1, 320);
+  // Panels of several tiles in L2, and rows of A that stay in L1 while they meet them all.
+  const linesOfA = tiled.a === 1 ? steps * 64 : tile.rows[0].size * whole.extent * steps * 4;
+  const isNear = linesOfA <= target.l1 / 2 && (tiled.a !== 1 || steps <= linesKept(Math.abs(last?.a ?? 1) * 4, target.l1) / 2);
+  const canCopyA = !aVaries && whole === unit && tile.rows[0].size * steps * 4 <= target.l1 / 2;
+  for (const wanted of [4, 8, 16, 32, 64].filter((g) => g < 2 * colTiles && g * steps * panelWidth * 4 <= target.l2 * 0.6)) {
+    const group = Math.min(wanted, colTiles);
+    if (isNear) weigh(false, 'panel', group, steps, true);
+    if (canCopyA) weigh(true, 'panel', group, steps, true);
+  }
   if (!aVaries && whole === unit && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
     for (const blockSteps of [steps, 384, 256, 192]) {
       if (blockSteps >= 2 * steps) continue;
@@ -211,7 +231,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     }
   }
   if (!found.cut) return null;
-  const { packA, packB, group, rowSplit, cycles } = found.cut;
+  const { packA, packB, group, rowsOuter, rowSplit, cycles } = found.cut;
   let { block } = found.cut;
 
   // Too few items for the threads, and enough work to share: sum parts of the reduction apart.
@@ -239,6 +259,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     packA,
     packB,
     group,
+    rowsOuter,
     block,
     rowSplit: { at, chunk },
     split,

@@ -92,6 +92,12 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     readonly a: Expr;
     readonly local: Expr;
   }
+  /** A tile of columns: its coordinates, the copy of its panel, and the register tile on given rows. */
+  interface Columns {
+    readonly head: Stmt[];
+    readonly pack: Stmt[];
+    readonly tile: (at: RowAt) => Stmt[];
+  }
   const rowNest = (of: (at: RowAt) => Stmt[]): Stmt[] => {
     const outer: Expr[] = [...rowGridAt];
     for (let i = rowGrid.length; i < p.outerRows.length; i++) outer.push(variable(`c_o${i}`));
@@ -140,7 +146,8 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
 
   // ---- what tiles work on: copied blocks, sums that wait between blocks, and the tile itself where its end is a loop
   const blockSums = blocked ? itemRows * maxStride : 0;
-  if (p.packB === 'panel') body.push({ kind: 'local', name: 'c_panel', type, size: blockSteps * maxStride });
+  const panelSize = blockSteps * maxStride;
+  if (p.packB === 'panel') body.push({ kind: 'local', name: 'c_panel', type, size: (p.rowsOuter ? p.group : 1) * panelSize });
   if (blocked) body.push({ kind: 'local', name: 'c_sum', type, size: p.group * blockSums });
   const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * maxStride };
 
@@ -210,7 +217,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   };
 
   // ---- one piece of columns: tiles of `size` vectors, `first` vectors into the axis; `slot` counts the item's tiles
-  const columns = (size: number, first: number, t: Expr, slot: Expr): Stmt[] => {
+  const columns = (size: number, first: number, t: Expr, slot: Expr): Columns => {
     const out: Stmt[] = [];
     const N = p.vector.extent;
     const tileWidth = Math.min(size * width, N);
@@ -224,21 +231,24 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     const bBlock = named('c_bk', iadd(bBlock0, imul(start, p.vector.b)), out);
     const sums = named('c_sums', imul(slot, blockSums), out);
     const panel =
-      p.packB === 'once'
-        ? named('c_p', iadd(iadd(packedBase(p, 'b', batchAt, outerColsAt), imul(nominal, steps)), imul(firstStep, stride)), out)
-        : index(0);
+      p.packB === 'panel' && p.rowsOuter
+        ? named('c_p', imul(slot, panelSize), out)
+        : p.packB === 'once'
+          ? named('c_p', iadd(iadd(packedBase(p, 'b', batchAt, outerColsAt), imul(nominal, steps)), imul(firstStep, stride)), out)
+          : index(0);
 
+    const pack: Stmt[] = [];
     if (p.packB === 'panel') {
       const j = variable('c_j');
       const copy = (b: Expr, row: Expr): Stmt => ({
         kind: 'store',
         buffer: 'c_panel',
-        index: iadd(imul(row, stride), j),
+        index: iadd(panel, iadd(imul(row, stride), j)),
         value: element(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, b), imul(j, p.vector.b)))),
       });
       // Where steps are neighbours in memory, line after line is read whole: columns would fetch each line many times.
       if (p.vector.b !== 1 && reduce[reduce.length - 1]?.b === 1)
-        out.push(
+        pack.push(
           loop(
             'c_j',
             0,
@@ -246,7 +256,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
             reduceNest((_, b, row) => [copy(b, row)]),
           ),
         );
-      else out.push(...reduceNest((_, b, row) => [loop('c_j', 0, tileWidth, [copy(b, row)], { mode: 'simd' })]));
+      else pack.push(...reduceNest((_, b, row) => [loop('c_j', 0, tileWidth, [copy(b, row)], { mode: 'simd' })]));
     }
 
     // ---- the register tile
@@ -396,26 +406,33 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       return iadd(imul(at0, N), col);
     };
 
-    return [...out, ...rowNest(registerTile)];
+    return { head: out, pack, tile: registerTile };
   };
 
-  let firstTile = 0;
-  let firstVector = 0;
   const groupFrom = named('c_g0', imul(colGroup, p.group), body);
-  const tileAt = p.group === 1 ? groupFrom : variable('c_ct');
-  const bodies = tile.cols.map((piece) => {
-    const [from, to] = [firstTile, firstTile + piece.count];
-    const inside = columns(piece.size, firstVector, iadd(tileAt, -from), p.group === 1 ? index(0) : op('sub', 'index', tileAt, groupFrom));
-    firstTile = to;
-    firstVector += piece.count * piece.size;
-    if (p.group === 1) return inside;
-    const low = colGroups === 1 ? index(from) : op('max', 'index', groupFrom, index(from));
-    const high = colGroups === 1 ? index(to) : op('min', 'index', iadd(groupFrom, p.group), index(to));
-    return [loop('c_ct', low, high, inside)];
-  });
-  if (p.group > 1) step.push(...bodies.flat());
-  else if (bodies.length === 1) step.push(...bodies[0]);
-  else step.push({ kind: 'if', cond: op('lt', 'bool', tileAt, index(tile.cols[0].count)), then: bodies[0], otherwise: bodies[1] });
+  /** `inside` for each of the item's tiles of columns. */
+  const overTiles = (inside: (tiles: Columns) => Stmt[]): Stmt[] => {
+    const tileAt = p.group === 1 ? groupFrom : variable('c_ct');
+    let done = 0;
+    let vectors = 0;
+    const bodies = tile.cols.map((piece) => {
+      const [from, to] = [done, done + piece.count];
+      const slot = p.group === 1 ? index(0) : op('sub', 'index', tileAt, groupFrom);
+      const statements = inside(columns(piece.size, vectors, iadd(tileAt, -from), slot));
+      done = to;
+      vectors += piece.count * piece.size;
+      if (p.group === 1) return statements;
+      const low = colGroups === 1 ? index(from) : op('max', 'index', groupFrom, index(from));
+      const high = colGroups === 1 ? index(to) : op('min', 'index', iadd(groupFrom, p.group), index(to));
+      return [loop('c_ct', low, high, statements)];
+    });
+    if (p.group > 1 || bodies.length === 1) return bodies.flat();
+    return [{ kind: 'if', cond: op('lt', 'bool', tileAt, index(tile.cols[0].count)), then: bodies[0], otherwise: bodies[1] }];
+  };
+  if (p.rowsOuter) {
+    if (p.packB === 'panel') step.push(...overTiles(({ head, pack }) => [...head, ...pack]));
+    step.push(...rowNest((at) => overTiles(({ head, tile: tileOf }) => [...head, ...tileOf(at)])));
+  } else step.push(...overTiles(({ head, pack, tile: tileOf }) => [...head, ...pack, ...rowNest(tileOf)]));
   if (blocked) body.push(loop('c_kb', blockRange.from, blockRange.to, step));
   else body.push(...step);
 
