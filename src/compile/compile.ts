@@ -1,6 +1,7 @@
 /**
- * @file compileGraph: graph → Program. The passes, in order: simplify (one node a value, constants folded), fuse (which
- * nodes share loops), lower (loops become Kernels), then order and memory (in-place updates, one arena).
+ * @file compileGraph: graph → Program. The passes, in order: simplify (one node a value, constants folded), narrow (only
+ * what is read), fuse (which nodes share loops), lower (loops become Kernels), then order and memory (in-place updates,
+ * one arena).
  */
 import { InternalError } from '../base/errors.js';
 import { log } from '../base/log.js';
@@ -15,6 +16,7 @@ import { aliasParams } from './alias.js';
 import { fuse, isSource } from './fuse.js';
 import { copyKernel, lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
+import { narrow } from './narrow.js';
 import { CallOrder } from './order.js';
 import { simplify } from './simplify.js';
 
@@ -38,7 +40,7 @@ export interface GraphToCompile {
 }
 
 export function compileGraph(graph: GraphToCompile, target: TargetInfo): CompiledGraph {
-  const roots = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
+  const roots = simplify(narrow(simplify([...graph.outputs, ...graph.writes.map((w) => w.value)])));
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));

@@ -7,6 +7,7 @@ import { type Shape, sameShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { isOp, makeNode, type Node, topological } from '../graph/node.js';
 import { isScalarOp, scalarRow } from '../kernel/scalar-ops.js';
+import { unpadded } from './narrow.js';
 import { rewriteConv } from './rewrite-conv.js';
 
 /** Structure of a node over already interned inputs; equal keys are equal values. */
@@ -186,6 +187,10 @@ function simplifyMovement(n: Node): Node | null {
 }
 
 function rewrite(n: Node): Node | null {
+  return rewriteOne(n) ?? unpadded(n);
+}
+
+function rewriteOne(n: Node): Node | null {
   if (isScalarOp(n.op)) return simplifyScalar(n);
   if (isOp(n, 'cast')) {
     const x = n.inputs[0];
