@@ -48,6 +48,7 @@ export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target
       reduce: shared.reduce,
       ...operands,
       epilogue,
+      isRepeatable: inPlace.size === 0 && buffers.params.every((p) => p.access !== 'readwrite'),
       buffers: buffers.params,
       label: labelOf(g),
     },

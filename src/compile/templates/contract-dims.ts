@@ -43,6 +43,8 @@ export interface Contraction {
    * element once. Names starting with `c_` are the template's.
    */
   epilogue(acc: Expr, batch: readonly Expr[], rows: readonly Expr[], cols: readonly Expr[]): Stmt[];
+  /** Whether an element may also be consumed twice: nothing that the epilogue reads is overwritten by it. */
+  readonly isRepeatable?: boolean;
   readonly buffers: readonly BufferParam[];
   readonly label: string;
 }

@@ -333,7 +333,10 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
 
     /** The epilogue as vectors, on the accumulators themselves: null where it isn't plain enough. */
     const finishInRegisters = (at: RowAt): Stmt[] | null => {
-      if (ragged || tileWidth % width !== 0 || width === 1) return null;
+      if (width === 1) return null;
+      // Vectors that were moved back into bounds overlap the ones before them.
+      const overlaps = ragged || tileWidth % width !== 0;
+      if (overlaps && (p.vector.parts.length > 1 || !(partial !== null || c.isRepeatable))) return null;
       if (
         p.vector.parts.length > 1 &&
         partial === null &&

@@ -43,6 +43,8 @@ function makeCase(
     reduce: full(reduce, null),
     a: { buffer: 'a', offset, dtype: types[0] },
     b: { buffer: 'b', offset: 0, dtype: types[1] },
+    // Both ways are to be seen: elements twice, or a loop over each once.
+    isRepeatable: name.length % 2 === 0,
     epilogue: (acc, x, y, z) => {
       const at = [...x, ...y, ...z].reduce<Expr>((sum, e, i) => iadd(sum, imul(e, strides[i])), index(0));
       const type = acc.type;
