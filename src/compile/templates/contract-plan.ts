@@ -99,21 +99,22 @@ function wait(
 ): number {
   const { tiled, last, isCopied } = a;
   if (!last || rows * steps * 4 <= target.l1 / 2) return 0;
-  const fits = rows * steps * 4 <= target.l2 * 0.6;
+  const stride = Math.abs(tiled.a !== 1 ? tiled.a : last.a) * 4;
+  const fits = rows * steps * 4 <= target.l2 * 0.6 && (isCopied || tiled.a === 1 || rows <= linesKept(stride, target.l2) * 0.75);
   let lost = 0;
   /** Bytes of A that a step takes from beyond L1. */
   let bytes = height * 4;
   if (isCopied) lost += fits ? 0 : 0.2;
-  else if (tiled.a !== 1) lost += fits ? 0 : (Math.abs(tiled.a) * 4) % 4096 === 0 ? 0.9 : 0.3;
+  else if (tiled.a !== 1) lost += fits ? 0 : stride % 4096 === 0 ? 0.9 : 0.3;
   else {
     // A line a step, which the next tiles use too if it is still in L1 then.
-    const stride = Math.abs(last.a) * 4;
     if (steps * (64 + width) > target.l1 * 0.9 || steps > linesKept(stride, target.l1) / 2) bytes = 64;
     if (steps > linesKept(stride, target.l1) / 2) {
       const lines = steps * Math.ceil((rows * 4) / 64);
       lost += lines <= linesKept(stride, target.l2) / 2 ? 0.3 : 3.5;
-      if (steps * stride > 64 * 4096) lost += 1.2;
     }
+    // A page a step, of which the first-level TLB knows 64.
+    if (steps * stride > 64 * 4096) lost += 1.2;
   }
   if (steps * width > target.l1 * 0.75) bytes += width;
   const cycles = (height * width) / 4 / target.lanes / 2;
