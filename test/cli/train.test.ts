@@ -110,6 +110,22 @@ describe('train', () => {
     expect((json('runs', 'shapes-model-1', 'report.json').epochs as unknown[]).length).toBe(2);
   });
 
+  test('three threads: the same weights in every run, and the losses of one thread', async () => {
+    const train = async (out: string, threads: number) => {
+      const args = ['train', '--limit', '960', '--epochs', '2', '--seed', '5', '--out', out];
+      const { code, stderr } = await tenon(args, folder, { TENON_NUM_THREADS: String(threads) });
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      return (json(out, 'report.json').epochs as { loss: number }[]).map((e) => e.loss);
+    };
+    const losses = [await train('three-a', 3), await train('three-b', 3), await train('three-c', 3), await train('one', 1)];
+    expect(losses[1]).toEqual(losses[0]);
+    expect(losses[2]).toEqual(losses[0]);
+    losses[3].forEach((loss, i) => {
+      expect(losses[0][i]).toBeCloseTo(loss, 2);
+    });
+  });
+
   test('the small convolutional network on --device reference', async () => {
     const { code, stdout, stderr } = await tenon(
       ['train', '--limit', '32', '--batch-size', '16', '--epochs', '1', '--device', 'reference', '--out', 'slow'],

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Executable } from '../../src/device/device.js';
 import { NativeDevice } from '../../src/device/native/native.js';
-import type { Program } from '../../src/kernel/program.js';
+import { constant, type Expr, iadd, imod, load, loop, op, type Stmt, variable } from '../../src/kernel/kernel.js';
+import type { BufferPlan, Program } from '../../src/kernel/program.js';
+import { buffer, makeKernel } from '../kernel/kernels.js';
 import { deviceConformance } from './conformance.js';
 import { increment } from './increment.js';
 
@@ -35,6 +37,48 @@ describe('native device with five threads', () => {
     await Promise.all(Array.from({ length: 300 }, () => device.run(executable, buffers)));
     for (let i = 0; i < 100; i++) device.runSync(executable, buffers);
     for (const b of buffers) expect(new Set(await device.read(b))).toEqual(new Set([800]));
+  });
+
+  it('lets no thread past a barrier at which another has something to do alone', async () => {
+    // x = 1; y = a long sum over x; a small call that reads y; x = 0, ordered after the sum only by the barrier before the small one.
+    const n = 64;
+    const steps = 300_000;
+    const f32 = (name: string, access: 'read' | 'write' = 'read') => buffer(name, 'f32', access);
+    const set = (name: string, value: Expr): Stmt => ({ kind: 'store', buffer: name, index: variable('item'), value });
+    const sum: Stmt[] = [
+      { kind: 'mut', name: 'total', value: constant('f32', 0) },
+      loop('k', 0, steps, [
+        {
+          kind: 'assign',
+          name: 'total',
+          value: op('add', 'f32', variable('total', 'f32'), load('x', 'f32', imod(iadd(variable('k'), variable('item')), n))),
+        },
+      ]),
+      set('y', variable('total', 'f32')),
+    ];
+    const calls = [
+      { kernel: makeKernel('ones', [f32('x', 'write')], n, [set('x', constant('f32', 1))], 1e6), buffers: [1] },
+      { kernel: makeKernel('sum', [f32('x'), f32('y', 'write')], n, sum, 1e6), buffers: [1, 2] },
+      { kernel: makeKernel('small', [f32('y'), f32('z', 'write')], 1, [set('z', load('y', 'f32', variable('item')))], 1), buffers: [2, 3] },
+      { kernel: makeKernel('zeros', [f32('x', 'write')], n, [set('x', constant('f32', 0))], 1e6), buffers: [1] },
+      {
+        kernel: makeKernel('result', [f32('y'), f32('out', 'write')], n, [set('out', load('y', 'f32', variable('item')))], 1e6),
+        buffers: [2, 0],
+      },
+    ];
+    const arena = (offset: number): BufferPlan => ({ dtype: 'f32', size: n, place: { kind: 'arena', offset } });
+    const program: Program = {
+      calls,
+      buffers: [{ dtype: 'f32', size: n, place: { kind: 'external', slot: 0 } }, arena(0), arena(4 * n), arena(8 * n)],
+      arenaBytes: 12 * n,
+      externals: 1,
+    };
+    const executable = await device.compile(program);
+    const out = device.allocate('f32', n);
+    for (let run = 0; run < 5; run++) {
+      await device.run(executable, [out]);
+      expect(new Set(await device.read(out))).toEqual(new Set([steps]));
+    }
   });
 
   it('tells the time of each call', async () => {

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { schedule } from '../../src/device/native/schedule.js';
 import type { Program } from '../../src/kernel/program.js';
@@ -90,5 +91,24 @@ describe('schedule', () => {
     ]);
     const external = p.buffers.map((b, slot) => ({ ...b, place: { kind: 'external' as const, slot } }));
     expect(short({ ...p, buffers: external, externals: 10 })).toEqual(['all', '|all']);
+  });
+
+  it('orders any two calls that share memory: on one thread, or by a barrier between them', () => {
+    const call = fc.tuple(fc.array(fc.nat(9), { maxLength: 3 }), fc.nat(9), fc.constantFrom(small, small, wide));
+    fc.assert(
+      fc.property(fc.array(call, { minLength: 2, maxLength: 14 }), fc.integer({ min: 2, max: 5 }), (calls, threads) => {
+        const s = schedule(program(calls), threads);
+        if (!s.isParallel) return;
+        calls.forEach(([reads, writes], j) => {
+          calls.slice(0, j).forEach(([earlier, written], i) => {
+            const share = reads.includes(written) || earlier.includes(writes) || written === writes;
+            const sameThread = s.calls[i].owner >= 0 && s.calls[i].owner === s.calls[j].owner;
+            const meet = s.calls.slice(i + 1, j + 1).some((c) => c.barrier);
+            expect(!share || sameThread || meet, `calls ${i} and ${j}`).toBe(true);
+          });
+        });
+      }),
+      { seed: 6, numRuns: 500 },
+    );
   });
 });

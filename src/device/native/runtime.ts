@@ -139,8 +139,9 @@ static void execute(Plan *p, uint64_t ticket, int thread, int threads) {
   char *own = scratch + thread * scratch_bytes;
   for (int64_t i = 0; i < p->calls; i++) {
     Call *c = p->call + i;
-    if (c->owner >= 0 && c->owner % threads != thread) continue;
+    /* Everyone meets at a barrier, whoever owns the call behind it: later calls rely on what was over there. */
     if (c->barrier && !await_calls(ticket, i)) return;
+    if (c->owner >= 0 && c->owner % threads != thread) continue;
     /* Even its owner must take a call: it may come late, and see the plan of the next run. */
     uint64_t free_call = ticket << 32;
     if (c->owner < 0) share(p, i, ticket, thread, threads, own);
