@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/yield.ts'],
     exclude: ['test/long/**', 'node_modules/**'],
     // Two cores: one worker leaves the other to the native device's threads and the compiler.
     pool: 'forks',

@@ -9,7 +9,7 @@ import { size } from '../base/shape.js';
 import type { Node } from '../graph/node.js';
 import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, referenceDevice, type Slot } from './engine.js';
-import { pendingWrites, realized, state } from './state.js';
+import { type PendingWrite, pendingWrites, realized, state } from './state.js';
 import { isIdle, prepareAll, Storage, track } from './storage.js';
 import type { Tensor } from './tensor.js';
 
@@ -176,20 +176,39 @@ function runNow(job: Job, device: Device): boolean {
 
 /** Computes the tensors and all pending writes of Variables in one Program. */
 export async function realize(tensors: readonly Tensor[]): Promise<void> {
-  const job = prepare(tensors);
-  if (job) {
-    const device = chooseDevice(job.entry);
-    // On the plain device a run is over before a promise would be; elsewhere the event loop stays free.
-    if (!(device === referenceDevice() && runNow(job, device))) {
-      const compiled = await compileLater(job.entry, device);
-      await prepareAll(job.capture.leaves, device);
-      const { externals, outputs } = bind(job, compiled);
-      await track(device, device.run(compiled.executable, externals));
-      settle(job, outputs);
+  try {
+    await compute(tensors);
+  } catch (error) {
+    // Somebody else's write may be what failed: whoever asks for that Variable is told, and nobody here.
+    const others = setApart(tensors);
+    if (others.length === 0) throw error;
+    for (const w of others) {
+      pendingWrites.add(w);
+      await compute([]).catch(() => pendingWrites.delete(w));
     }
+    await compute(tensors);
   }
   // Looking at the node lets go of the graph behind it.
   for (const t of tensors) void t.node;
+}
+async function compute(tensors: readonly Tensor[]): Promise<void> {
+  const job = prepare(tensors);
+  if (!job) return;
+  const device = chooseDevice(job.entry);
+  // On the plain device a run is over before a promise would be; elsewhere the event loop stays free.
+  if (device === referenceDevice() && runNow(job, device)) return;
+  const compiled = await compileLater(job.entry, device);
+  await prepareAll(job.capture.leaves, device);
+  const { externals, outputs } = bind(job, compiled);
+  await track(device, device.run(compiled.executable, externals));
+  settle(job, outputs);
+}
+/** Takes pending writes that are none of `tensors` out of the common run. */
+function setApart(tensors: readonly Tensor[]): PendingWrite[] {
+  const asked = new Set(tensors.map((t) => t.node));
+  const others = [...pendingWrites].filter((w) => w.pendingNode && !asked.has(w.pendingNode));
+  for (const w of others) pendingWrites.delete(w);
+  return others;
 }
 
 /** The same in the calling thread. Throws DeviceError where that is impossible. */
@@ -200,10 +219,28 @@ export function realizeSync(tensors: readonly Tensor[]): void {
     );
 }
 function tryRealizeSync(tensors: readonly Tensor[]): boolean {
-  const job = prepare(tensors);
-  if (job && !runNow(job, chooseDevice(job.entry))) return false;
+  try {
+    if (!computeSync(tensors)) return false;
+  } catch (error) {
+    // As in realize.
+    const others = setApart(tensors);
+    if (others.length === 0) throw error;
+    for (const w of others) {
+      pendingWrites.add(w);
+      try {
+        computeSync([]);
+      } catch {
+        pendingWrites.delete(w);
+      }
+    }
+    if (!computeSync(tensors)) return false;
+  }
   for (const t of tensors) void t.node;
   return true;
+}
+function computeSync(tensors: readonly Tensor[]): boolean {
+  const job = prepare(tensors);
+  return !job || runNow(job, chooseDevice(job.entry));
 }
 
 /** Computes what eager assignments left open. */

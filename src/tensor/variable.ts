@@ -13,7 +13,7 @@ import { asBuffer } from './capture.js';
 import type { Device, DeviceBuffer } from './engine.js';
 import { type NestedArray, nest } from './format.js';
 import { fromHost, toNode } from './operand.js';
-import { flushWrites } from './realize.js';
+import { realize } from './realize.js';
 import { type PendingWrite, pendingWrites, state } from './state.js';
 import { decodeArray, Storage } from './storage.js';
 import { fromNode, type HostArray, type Readable, Tensor, type TensorLike } from './tensor.js';
@@ -165,7 +165,12 @@ export class Variable implements GraphVariable, PendingWrite, Readable {
   }
   /** @internal Waits until `writeBuffer` and `readBuffer` can work. */
   async prepare(device: Device): Promise<void> {
-    if (this.#pending) await flushWrites();
+    if (this.#pending) {
+      // By itself: where it was set apart, what fails here is this Variable's own.
+      await realize([this.#outside()]);
+      const at = this.#pending && asBuffer(this.#pending);
+      if (at) this.#take(at);
+    }
     await this.#content().prepare(device);
   }
   /** @internal Whether they can already. */

@@ -163,3 +163,20 @@ describe('jit', () => {
     await expect(leaked!.data()).rejects.toThrow(/being traced/);
   });
 });
+
+describe('a first value that cannot be computed', () => {
+  it('fails for whoever asks for it, and for nobody else', async () => {
+    const impossible = tn.variable(tn.random.uniform([1e6, 1e6, 10]));
+    const fine = tn.variable(tn.zeros([2]).add(1));
+    expect(Array.from(await tn.tensor([1, 2, 3]).add(1).data())).toEqual([2, 3, 4]);
+    expect(Array.from(await fine.data())).toEqual([1, 1]);
+    await expect(impossible.data()).rejects.toThrow(/no memory/);
+    await expect(impossible.data()).rejects.toThrow(/no memory/);
+    expect(Array.from(await fine.read().mul(3).data())).toEqual([3, 3]);
+    const step = await tn.compileStep(() => {
+      fine.assignAdd(1);
+      return { outputs: [fine.read()] };
+    }, []);
+    expect(Array.from((await step.run())[0])).toEqual([2, 2]);
+  });
+});
