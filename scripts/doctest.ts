@@ -1,11 +1,12 @@
 /**
  * @file Runs the code that the documents show: blocks fenced as ```ts run in README.md and docs/, and every `@example` of a doc
- * comment in src/ (fence it as ```ts no-run to leave it out). Each block is type-checked and run as a module of its own
- * against dist. Names of the library need no import. Comments `// → text` are the lines that the block must print, in order.
+ * comment in src/. Each block is type-checked and run as a module of its own against dist; one fenced as ```ts no-run (it needs
+ * a file, or a device that not every machine has) is type-checked only. Names of the library need no import. Comments `// → text` are the lines that the block must print, in order.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import ts from 'typescript';
@@ -15,6 +16,8 @@ export interface Block {
   readonly path: string;
   readonly line: number;
   readonly code: string;
+  /** Type-checked only. */
+  readonly isNotRun?: true;
 }
 
 export interface Failure {
@@ -43,16 +46,18 @@ export function exampleBlocks({ path, text }: SourceFile): Block[] {
     const first = text.slice(0, comment.index).split('\n').length;
     const lines = comment[0].split('\n').map((line) => line.replace(/^\s*(\/\*\*|\*\/|\*(?!\/) ?)/, '').replace(/\s*\*\/\s*$/, ''));
     for (let i = 0; i < lines.length; i++) {
-      const start = /^\s*@example\s?(.*)$/.exec(lines[i]);
+      // Also behind a sentence on the same line.
+      const start = /^(?:|.*[.:)])\s*@example\s?(.*)$/.exec(lines[i]);
       if (!start) continue;
       let end = i + 1;
       while (end < lines.length && !/^\s*@\w/.test(lines[end])) end++;
       const body = [start[1], ...lines.slice(i + 1, end)];
       const fence = body.findIndex((line) => /^\s*```/.test(line));
       if (fence < 0) blocks.push({ path, line: first + i, code: body.join('\n').trim() });
-      else if (!body[fence].includes('no-run')) {
+      else {
         const close = body.findIndex((line, at) => at > fence && /^\s*```\s*$/.test(line));
-        blocks.push({ path, line: first + i + fence + 1, code: body.slice(fence + 1, close < 0 ? undefined : close).join('\n') });
+        const block = { path, line: first + i + fence + 1, code: body.slice(fence + 1, close < 0 ? undefined : close).join('\n') };
+        blocks.push(body[fence].includes('no-run') ? { ...block, isNotRun: true } : block);
       }
       i = end - 1;
     }
@@ -143,14 +148,27 @@ export async function runBlocks(root: string, blocks: readonly Block[]): Promise
     }
     const faults = typeFaults(root, files);
     const failures: Failure[] = [];
-    for (const [i, block] of blocks.entries()) {
-      const message = faults.get(files[i]) ?? (await runFault(files[i], block));
-      if (message !== null) failures.push({ block, message });
-    }
+    const messages = await inParallel(blocks.length, async (i) => {
+      const fault = faults.get(files[i]);
+      if (fault !== undefined) return fault;
+      return blocks[i].isNotRun ? null : runFault(files[i], blocks[i]);
+    });
+    for (const [i, message] of messages.entries()) if (message !== null) failures.push({ block: blocks[i], message });
     return failures;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** `work` of 0 … n − 1, as many at once as there are processors, 4 at most. */
+async function inParallel<T>(n: number, work: (i: number) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let i = next++; i < n; i = next++) results[i] = await work(i);
+  };
+  await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, worker));
+  return results;
 }
 
 /** Emits JavaScript beside the blocks; the first type error of each file that has one. */
@@ -178,7 +196,12 @@ function typeFaults(root: string, files: readonly string[]): Map<string, string>
 async function runFault(file: string, block: Block): Promise<string | null> {
   const expected = expectedLines(block.code);
   try {
-    const { stdout } = await run(process.execPath, [file.replace(/\.ts$/, '.js')], { timeout: 120_000, maxBuffer: 2 ** 24 });
+    const { stdout } = await run(process.execPath, [file.replace(/\.ts$/, '.js')], {
+      // What an example writes goes with the folder.
+      cwd: dirname(file),
+      timeout: 120_000,
+      maxBuffer: 2 ** 24,
+    });
     const printed = stdout.split('\n').map((line) => line.trim());
     while (printed.at(-1) === '') printed.pop();
     if (expected.length === 0 || expected.join('\n') === printed.join('\n')) return null;
@@ -194,6 +217,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const blocks = allBlocks(root);
   const failures = await runBlocks(root, blocks);
   for (const { block, message } of failures) console.error(`${block.path}:${block.line}: the example ${message}`);
-  console.log(`doctest: ${blocks.length - failures.length} of ${blocks.length} examples ran.`);
+  console.log(`doctest: ${blocks.length - failures.length} of ${blocks.length} examples are right.`);
   if (failures.length > 0) process.exit(1);
 }

@@ -75,8 +75,11 @@ const passesOfEpoch = 2 ** 20;
  * A lazy sequence of elements. Iterating it is a pass; a pass after the first is the next epoch. Errors of any stage reach whoever
  * iterates, and leaving early closes the sources.
  * @example
- * const train = Dataset.fromArrays(x, y).shuffle({ seed: 1 }).map(augment, { parallel: 4 }).batch(32).prefetch(2);
- * await model.fit(train, { epochs: 3 });
+ * const x = { data: new Float32Array(128), shape: [64, 2], dtype: 'f32' as const };
+ * const y = new Uint8Array(64);
+ * const train = Dataset.fromArrays(x, y).shuffle({ seed: 1 }).map((e) => e, { parallel: 4 }).batch(32).prefetch(2);
+ * for await (const batch of train) console.log(batch.x.shape.join()); // → 32,2
+ * // → 32,2
  */
 export class Dataset<T> implements AsyncIterable<T> {
   /** Elements of a pass, where known. */

@@ -30,7 +30,9 @@ export async function decodeImage(source: string | Uint8Array, options: DecodeIm
  * A Dataset of the pictures in `dir`, one subfolder a class: x u8 [n, height, width, channels], y the class's number.
  * @throws ConfigError when the folder, a class, its pictures or sharp are missing
  * @example
+ * ```ts no-run
  * const { dataset, classNames } = await imageFolder('flowers', { size: [64, 64], shuffle: true });
+ * ```
  */
 export async function imageFolder(dir: string, options: ImageFolderOptions): Promise<ImageFolder> {
   return (await import('./image-folder-node.js')).imageFolder(dir, options);

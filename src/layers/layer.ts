@@ -121,7 +121,15 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
   static className = 'Layer';
   /**
    * What a class adds to the options of its base; others are refused. A subclass that declares none of its own takes any.
-   * @example class Scale extends Layer<LayerOptions & { factor: number }> { static override optionNames = ['factor']; … }
+   * @example
+   * import { Layer, type LayerOptions, Tensor, tensor } from 'tenon';
+   * class Scale extends Layer<LayerOptions & { factor: number }> {
+   *   static override optionNames = ['factor'];
+   *   override call(x: Tensor): Tensor {
+   *     return x.mul(this.options.factor);
+   *   }
+   * }
+   * console.log(await new Scale({ factor: 3 }).apply(tensor([1, 2])).array()); // → [ 3, 6 ]
    */
   static optionNames: readonly string[] = Object.keys(layerOptionNames);
   readonly name: string;

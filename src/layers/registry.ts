@@ -38,7 +38,13 @@ export function classNameOf(cls: { readonly name: string; readonly className?: s
 /**
  * Makes a class of your own known to loading: layers, models, initializers, losses… Throws ConfigError when the name is
  * taken by another class.
- * @example registerClass('MyBlock', MyBlock)
+ * @example
+ * class MyBlock extends Layer {
+ *   override call(x: Tensor): Tensor {
+ *     return x.relu();
+ *   }
+ * }
+ * registerClass('MyBlock', MyBlock);
  */
 export function registerClass(name: string, cls: ConfigurableClass): void {
   const given: unknown = name;

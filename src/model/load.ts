@@ -21,7 +21,10 @@ export interface LoadOptions {
 /**
  * The model of a .tenon file (saved model or checkpoint), with weights and, when it was compiled, compile options and
  * optimizer state. Throws FormatError for damaged files, ConfigError for classes that aren't known.
- * @example const m = await loadModel('cnn.tenon')
+ * @example
+ * await sequential({ layers: [layers.dense({ units: 1, inputShape: [2] })] }).save('net.tenon');
+ * const net = await loadModel('net.tenon');
+ * console.log((await net.predict(ones([3, 2]))).shape, net.countParams()); // → [ 3, 1 ] 3
  */
 export async function loadModel<Y extends Outputs = import('../tensor/index.js').Tensor>(
   path: string,

@@ -146,7 +146,11 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   /**
    * Trains on arrays (y by output), or on a stream of batches. Resolves to the History. Rejects with ConfigError and
    * ShapeError for what doesn't fit, NonFiniteLossError when a loss is NaN or infinite (the weights stay those before).
-   * @example await model.fit(x, y, { epochs: 4, validationData: [xTest, yTest] })
+   * @example
+   * const [x, y] = [random.normal([64, 2]), zeros([64, 1])];
+   * const net = sequential({ layers: [layers.dense({ units: 1 })] }).compile({ optimizer: 'adam', loss: 'mse' });
+   * const { history } = await net.fit(x, y, { epochs: 4, validationSplit: 0.25, verbose: 0 });
+   * console.log(history.loss.length, history.valLoss.length); // → 4 4
    */
   fit(x: Data, y: Data | null, options?: FitOptions): Promise<History>;
   fit(data: Stream, options?: FitOptions): Promise<History>;

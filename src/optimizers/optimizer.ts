@@ -221,7 +221,11 @@ export abstract class Optimizer {
    * One update of `variables` (default: those it was built for) by `gradients`, in the same order. Traceable: it assigns.
    * With gradientAccumulationSteps k it updates at every k-th call, by the mean of the k gradients.
    * Throws ShapeError and ConfigError when gradients and weights don't fit.
-   * @example const { gradients } = valueAndGrad(loss, weights); optimizer.apply(gradients, weights);
+   * @example
+   * const w = variable([1, 2]);
+   * const { gradients } = valueAndGrad(() => w.read().square().sum(), [w]);
+   * optimizers.sgd({ learningRate: 0.25 }).apply(gradients, [w]);
+   * console.log(await w.read().array()); // → [ 0.5, 1 ]
    */
   apply(gradients: readonly Tensor[], variables: readonly Variable[] = this.#trainable): void {
     this.build(variables);

@@ -11,7 +11,10 @@ import { fromNode, type HostArray, type Tensor, type TensorLike } from './tensor
 /**
  * A tensor from numbers, booleans, nested arrays or a typed array (copied). Numbers are f32 and booleans bool unless
  * `dtype` says otherwise: integers stay f32 too, so give `dtype: 'i32'` for indices. `shape` reshapes flat data.
- * @example tensor([[1, 2], [3, 4]]) · tensor(new Uint8Array(784), { shape: [28, 28] })
+ * @example
+ * const matrix = tensor([[1, 2], [3, 4]]);
+ * const picture = tensor(new Uint8Array(784), { shape: [28, 28] });
+ * console.log(matrix.dtype, picture.dtype); // → f32 u8
  */
 export function tensor(values: TensorLike, options: { dtype?: DType; shape?: Shape } | DType = {}): Tensor {
   const { dtype, shape } = typeof options === 'string' ? { dtype: options, shape: undefined } : options;

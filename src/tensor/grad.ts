@@ -54,7 +54,9 @@ export type WithAux<A> = readonly [Tensor, A];
 
 /**
  * `(…args) => gradient` of the scalar `fn`: for one argnum (default 0) a Tensor, for several an array.
- * @example const slope = grad((x) => x.square().sum())(x)
+ * @example
+ * const slope = grad((x) => x.square().sum());
+ * console.log(await slope([1, 2]).array()); // → [ 2, 4 ]
  */
 export function grad<P extends TensorLike[]>(fn: (...args: Tensor[]) => Tensor, argnums?: number): (...args: P) => Tensor;
 export function grad<P extends TensorLike[]>(fn: (...args: Tensor[]) => Tensor, argnums: readonly number[]): (...args: P) => Tensor[];

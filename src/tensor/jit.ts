@@ -34,7 +34,9 @@ interface Entry {
  * `fn` compiled. Arguments and results are trees: tensors inside arrays and plain objects; other values (numbers,
  * strings) are part of the key, so a new number compiles anew: pass what varies as a tensor. `fn` must be pure but for
  * Variables. Inside a gradient or another trace it is simply called.
- * @example const step = jit((x, w) => x.matmul(w).relu()); const y = step(x, w)
+ * @example
+ * const step = jit((x: Tensor, w: Tensor) => x.matmul(w).relu());
+ * console.log(await step(ones([1, 2]), ones([2, 3])).array()); // → [ [ 2, 2, 2 ] ]
  */
 export function jit<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => R {
   const entries = new Map<Device, Map<string, Entry>>();

@@ -110,7 +110,11 @@ export async function inspectStep(model: AnyModel, options: InspectOptions = {})
 /**
  * Runs the step several times and times its kernels; the machine's limits are measured too. Weights, optimizer and random states are
  * afterwards what they were. Rejects as inspectStep, and with DeviceError where the device has no profile.
- * @example const { kernels, ms } = await profileStep(model, { batchSize: 64 })
+ * @example
+ * ```ts no-run
+ * const net = sequential({ layers: [layers.dense({ units: 1, inputShape: [2] })] }).compile({ loss: 'mse' });
+ * const { kernels, ms } = await profileStep(net, { batchSize: 64 });
+ * ```
  */
 export async function profileStep(model: AnyModel, options: ProfileOptions = {}): Promise<StepProfile> {
   const who = `profileStep ${model.label}`;

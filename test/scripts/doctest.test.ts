@@ -10,7 +10,7 @@ describe('finding blocks', () => {
     expect(markdownBlocks({ path: 'README.md', text })).toEqual([{ path: 'README.md', line: 3, code: 'const a = 1;\n\nb();' }]);
   });
 
-  test('plain, fenced and excluded examples of doc comments', () => {
+  test('plain, fenced, unrun and same-line examples of doc comments', () => {
     const text = [
       '/**',
       ' * Adds.',
@@ -31,12 +31,15 @@ describe('finding blocks', () => {
       ' * three();',
       ' * ```',
       ' */',
+      '/** Factories; defaults are theirs. @example four() */',
       'const s = 1; // @example no()',
     ].join('\n');
     expect(exampleBlocks({ path: 'src/a.ts', text })).toEqual([
       { path: 'src/a.ts', line: 3, code: 'const a = add(1, 2);\n  indented();' },
       { path: 'src/a.ts', line: 9, code: 'one()' },
       { path: 'src/a.ts', line: 13, code: 'two();' },
+      { path: 'src/a.ts', line: 17, code: 'three();', isNotRun: true },
+      { path: 'src/a.ts', line: 20, code: 'four()' },
     ]);
   });
 
@@ -83,6 +86,8 @@ describe('running blocks', () => {
       'README.md': '```ts run\nconsole.log(twice(2)); // → 4\n```\n',
       'docs/wrong.md': '```ts run\nconsole.log(twice(2)); // → 5\n```\n',
       'docs/types.md': "```ts run\ntwice('2');\n```\n",
+      'src/io/b.ts':
+        '/**\n * @example\n * ```ts no-run\n * half(null);\n * ```\n * @example\n * ```ts no-run\n * throw new Error(String(twice(1)));\n * ```\n */\nexport {};\n',
       'docs/throws.md': "```ts run\nthrow new Error('no luck');\n```\n",
     };
     for (const [path, text] of Object.entries(files)) writeFileSync(join(root, path), text);
@@ -98,12 +103,15 @@ describe('running blocks', () => {
       'docs/types.md:2',
       'docs/wrong.md:2',
       'src/io/a.ts:2',
+      'src/io/b.ts:4',
+      'src/io/b.ts:8',
     ]);
     const failures = await runBlocks(root, blocks);
     expect(Object.fromEntries(failures.map(({ block, message }) => [block.path, message]))).toEqual({
       'docs/wrong.md': expect.stringContaining('expected: 5'),
       'docs/types.md': expect.stringContaining("'string' is not assignable to parameter of type 'number'"),
       'docs/throws.md': expect.stringContaining('no luck'),
+      'src/io/b.ts': expect.stringContaining("Cannot find name 'half'"),
     });
   });
 });
