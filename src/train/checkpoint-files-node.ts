@@ -1,7 +1,7 @@
 /** @file The folder of checkpoints: files written atomically, `latest.json` that names the newest, old ones removed. */
 import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, TenonError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { decodeUtf8, encodeUtf8, isRecord } from '../io/bytes.js';
 import { makeFolders } from '../io/make-folder-node.js';
@@ -38,37 +38,40 @@ export async function saveCheckpoint(
   for (const n of old.slice(0, Math.max(0, old.length - (keep - 1)))) await rm(join(folder, n), { force: true });
 }
 
-/** The newest checkpoint's path and bytes; null when the folder has none. Throws FormatError when the pointer is damaged. */
-export async function readLatest(folder: string): Promise<{ path: string; bytes: Uint8Array } | null> {
+/** Checkpoints that a run can go on from, and what is wrong with the pointer to the newest; null when nothing is. */
+export interface Found {
+  /** Paths, newest first. Not all need be there: the pointer's comes first. */
+  readonly paths: readonly string[];
+  readonly fault: string | null;
+}
+
+/** The checkpoints of the folder from the one that the pointer names on; all, where no pointer can be read. */
+export async function findCheckpoints(folder: string): Promise<Found> {
   const names: readonly string[] = await readdir(folder).catch(() => []);
-  let name = names.filter(isCheckpoint).sort().at(-1);
-  if (names.includes(POINTER)) {
-    const pointer = join(folder, POINTER);
-    let value: unknown;
-    try {
-      value = JSON.parse(decodeUtf8(await readFileBytes(pointer)));
-    } catch (error) {
-      throw new FormatError(`${pointer}: it is damaged. Expected { "file": … }. Remove it to go on from ${name ?? 'the beginning'}.`, {
-        cause: error,
-      });
-    }
-    if (!isRecord(value) || typeof value.file !== 'string' || !isCheckpoint(value.file))
-      throw new FormatError(
-        `${pointer}: it names no checkpoint. Expected { "file": "checkpoint-….tenon" }. Remove it to go on from ${name ?? 'the beginning'}.`,
-      );
-    name = value.file;
-  }
-  if (name === undefined) return null;
-  const path = join(folder, name);
+  const newestFirst = names.filter(isCheckpoint).sort().reverse();
+  const all = newestFirst.map((n) => join(folder, n));
+  if (!names.includes(POINTER)) return { paths: all, fault: null };
+  const pointer = join(folder, POINTER);
   try {
-    return { path, bytes: await readFileBytes(path) };
+    const value: unknown = JSON.parse(decodeUtf8(await readFileBytes(pointer)));
+    if (!isRecord(value) || typeof value.file !== 'string' || !isCheckpoint(value.file))
+      return { paths: all, fault: `${pointer}: it names no checkpoint. Expected { "file": "checkpoint-….tenon" }.` };
+    const newest = value.file;
+    // What comes after it is of an earlier run in this folder, or was not finished.
+    return { paths: [newest, ...newestFirst.filter((n) => n < newest)].map((n) => join(folder, n)), fault: null };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const others = names.filter(isCheckpoint);
-    throw new FormatError(
-      `${path}: the newest checkpoint is missing. Expected the file that ${POINTER} names. Others here: ${others.join(', ') || 'none'}.`,
-      { cause: error },
-    );
+    if (error instanceof TenonError && !(error instanceof FormatError)) return { paths: all, fault: error.message };
+    return { paths: all, fault: `${pointer}: it is damaged. Expected { "file": "checkpoint-….tenon" }.` };
+  }
+}
+
+/** A checkpoint's bytes. Throws FormatError when it is missing, TenonError when it can't be read. */
+export async function readCheckpoint(path: string): Promise<Uint8Array> {
+  try {
+    return await readFileBytes(path);
+  } catch (error) {
+    const isMissing = error instanceof Error && isRecord(error.cause) && error.cause.code === 'ENOENT';
+    throw isMissing ? new FormatError(`${path}: it is missing. Expected the file that ${POINTER} names.`, { cause: error }) : error;
   }
 }
 

@@ -3,7 +3,8 @@
  * states, position and order of the epoch, running means and metrics, callbacks' states, history. A run's folder keeps
  * the last ones and a pointer to the newest.
  */
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, TenonError } from '../base/errors.js';
+import { log } from '../base/log.js';
 import { isRecord } from '../io/bytes.js';
 import type { TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
@@ -29,7 +30,7 @@ export interface CheckpointOptions {
   readonly everySeconds?: number;
   /** How many files stay; default 3. */
   readonly keep?: number;
-  /** Goes on from the folder's last checkpoint, if there is one. */
+  /** Goes on from the folder's last checkpoint that is intact, if there is one. */
   readonly resume?: boolean;
   /** Removes the checkpoints when training ends well. */
   readonly removeAtEnd?: boolean;
@@ -214,13 +215,31 @@ export class Checkpoints {
     return this.#parts;
   }
 
-  /** The newest checkpoint of the folder, or null. Throws FormatError when it is damaged. */
+  /**
+   * The newest checkpoint of the folder, or null when it has none. A damaged one is passed over for an older one, with a notice;
+   * its file stays. Throws FormatError that names them all when none is intact.
+   */
   async latest(): Promise<SavedRun | null> {
-    const { readLatest } = await files();
-    const found = await readLatest(this.options.folder);
-    if (!found) return null;
-    const { path, bytes } = found;
-    const { json, tensors } = readTenon(bytes, path);
+    const { findCheckpoints, readCheckpoint } = await files();
+    const { folder } = this.options;
+    const { paths, fault } = await findCheckpoints(folder);
+    const faults = fault === null ? [] : [fault];
+    for (const path of paths) {
+      try {
+        const saved = this.#savedRun(readTenon(await readCheckpoint(path), path), path);
+        if (faults.length > 0) log.notice(`${this.#who}: ${faults.join(' ')} Going on from ${path} instead; nothing was deleted.`);
+        return saved;
+      } catch (error) {
+        if (!(error instanceof TenonError)) throw error;
+        faults.push(error.message);
+      }
+    }
+    if (faults.length === 0) return null;
+    throw new FormatError(
+      `${this.#who}: no checkpoint in ${folder} can be gone on from. Expected an intact one, received: ${faults.join(' ')} Restore a copy of one, or begin a new run in another folder.`,
+    );
+  }
+  #savedRun({ json, tensors }: TenonParts, path: string): SavedRun {
     const { training } = json;
     if (!isTrainingState(training) || !tensors.weights || !tensors.optimizer || !tensors.statistics)
       throw new FormatError(`${path}: it holds no training state. Expected a checkpoint of fit. Is it a saved model?`);

@@ -223,7 +223,11 @@ describe('a checkpoint', () => {
     expect(await resume(make(), checkpoint)).toMatchObject({ epoch: [0, 1] });
   });
   it('that is a saved model says so', async () => {
+    const path = join(folder, 'run', 'checkpoint-000000002.tenon');
+    const older = await readFile(path);
+    await rm(path);
     await expect(resume(make(), bytes)).rejects.toThrow('it holds no training state. Expected a checkpoint of fit. Is it a saved model?');
+    await writeFile(path, older);
   });
   it('with a training state of any wrong form is refused in words, or goes on', async () => {
     const { json, tensors } = readTenon(checkpoint);

@@ -104,12 +104,21 @@ describe('a run', () => {
     };
     const cut = await copy('cut');
     await writeFile(cut, (await readFile(cut)).subarray(0, 5000));
-    expect(await refused(['train', '--resume', 'cut', '--epochs', '3'])).toMatch(
-      /^1 tenon: cut\/checkpoints\/checkpoint-000000010\.tenon: .*truncated/,
+    const fromCut = await run(['train', '--resume', 'cut']);
+    expect(fromCut.code).toBe(0);
+    expect(fromCut.stderr).toMatch(
+      /^tenon: fit [^\n]*: cut\/checkpoints\/checkpoint-000000010\.tenon: [^\n]*truncated[^\n]* Going on from cut\/checkpoints\/checkpoint-000000005\.tenon instead; nothing was deleted\.\n$/,
     );
     await rm(await copy('gone'));
-    expect(await refused(['train', '--resume', 'gone', '--epochs', '3'])).toMatch(
-      /the newest checkpoint is missing.*checkpoint-000000005\.tenon/,
+    const fromGone = await run(['train', '--resume', 'gone']);
+    expect(fromGone.code).toBe(0);
+    expect(fromGone.stderr).toMatch(/checkpoint-000000010\.tenon: it is missing\. .*Going on from \S*checkpoint-000000005\.tenon instead/);
+    const whole = await readFile(join(good, 'model.tenon'));
+    for (const name of ['cut', 'gone']) expect((await readFile(join(root, name, 'model.tenon'))).equals(whole)).toBe(true);
+    const none = await copy('none');
+    for (const path of [none, none.replace('010', '005')]) await writeFile(path, 'x');
+    expect(await refused(['train', '--resume', 'none'])).toMatch(
+      /^1 tenon: .*no checkpoint in none\/checkpoints can be gone on from.*checkpoint-000000010\.tenon: .*checkpoint-000000005\.tenon: .*new run/,
     );
     await copy('settings');
     await writeFile(join(root, 'settings', 'run.json'), '{"dataset":');

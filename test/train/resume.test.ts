@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import * as layers from '../../src/layers/index.js';
 import type { Model } from '../../src/model/model.js';
 import { sequential } from '../../src/model/sequential.js';
@@ -103,6 +103,50 @@ describe('a resumed run', () => {
     expect(await weightsOf(again)).toEqual(await weightsOf(whole));
   });
 
+  it('goes on from an older checkpoint when the newer ones or the pointer are damaged, says so, and deletes nothing', async () => {
+    const whole = make(4);
+    await whole.fit(x, y, options);
+    const name = (step: number): string => `checkpoint-${String(step).padStart(9, '0')}.tenon`;
+    const cases: readonly [what: string, damaged: readonly string[], used: string][] = [
+      ['newest', [name(10)], name(5)],
+      ['pointer', ['latest.json'], name(10)],
+      ['both', ['latest.json', name(10)], name(5)],
+    ];
+    for (const [what, damaged, used] of cases) {
+      const folder = join(root, `damaged-${what}`);
+      await make(4).fit(x, y, { ...options, epochs: 2, checkpoint: { folder } });
+      for (const file of damaged) await writeFile(join(folder, file), (await readFile(join(folder, file))).subarray(0, 20));
+      const before = await readdir(folder);
+      const notices = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+      let present: string[] = [];
+      const look = callbacks.lambda({
+        async onTrainBegin() {
+          present = await readdir(folder);
+        },
+      });
+      const again = make(50);
+      await again.fit(x, y, { ...options, checkpoint: { folder, resume: true }, callbacks: [look] });
+      const said = notices.mock.calls.map(([text]) => String(text));
+      notices.mockRestore();
+      expect(said).toHaveLength(1);
+      for (const file of damaged) expect(said[0]).toContain(`${join(folder, file)}: `);
+      expect(said[0]).toContain(`Going on from ${join(folder, used)} instead; nothing was deleted.`);
+      expect(present).toEqual(before);
+      expect(await weightsOf(again)).toEqual(await weightsOf(whole));
+    }
+  });
+
+  it('never takes a checkpoint of an earlier run that went further for a newer one', async () => {
+    const folder = join(root, 'earlier');
+    await make(1).fit(x, y, { ...options, checkpoint: { folder } });
+    // Begins anew in the same folder: steps 10 and 15 of the first run stay beside it.
+    await make(4).fit(x, y, { ...options, epochs: 1, checkpoint: { folder } });
+    await writeFile(join(folder, 'checkpoint-000000005.tenon'), 'x');
+    await expect(make(4).fit(x, y, { ...options, checkpoint: { folder, resume: true } })).rejects.toThrow(
+      /no checkpoint in \S* can be gone on from.*checkpoint-000000005\.tenon: /,
+    );
+  });
+
   it('skips the batches of a stream that were used', async () => {
     const stream = (): Iterable<readonly [typeof x, Int32Array]> => ({
       *[Symbol.iterator]() {
@@ -194,7 +238,7 @@ describe('the folder of checkpoints', () => {
     await writeFile(path, bytes.subarray(0, bytes.length / 2));
     await expect(train(make(1), true)).rejects.toThrow(/checkpoint-000000002\.tenon/);
     await rm(path);
-    await expect(train(make(1), true)).rejects.toThrow(/the newest checkpoint is missing/);
+    await expect(train(make(1), true)).rejects.toThrow(/checkpoint-000000002\.tenon: it is missing/);
     await writeFile(join(folder, 'latest.json'), '{');
     await expect(train(make(1), true)).rejects.toThrow(/latest\.json: it is damaged/);
     await writeFile(path, bytes);
