@@ -1,4 +1,6 @@
-/** @file Element types: storage, size, kind and NumPy's promotion. */
+/** @file Element types: storage, size, kind, NumPy's promotion, and the check of what a user gives as one. */
+import { ConfigError } from './errors.js';
+import { checkOptionNames } from './option-names.js';
 
 /** Element type of a tensor. `f16` and `bf16` are storage types: arithmetic on them is done in f32. */
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32' | 'u32' | 'i8' | 'u8' | 'bool';
@@ -28,6 +30,68 @@ export const dtypes = {
 export const isFloat = (d: DType): boolean => dtypes[d].kind === 'float';
 export const isInteger = (d: DType): boolean => dtypes[d].kind === 'int' || dtypes[d].kind === 'uint';
 export const isDType = (x: unknown): x is DType => typeof x === 'string' && Object.hasOwn(dtypes, x);
+
+/** A dtype by itself or among options: what every function that makes a tensor takes. */
+export type DTypeOption = DType | { readonly dtype?: DType };
+
+/** What Keras, NumPy, PyTorch and Rust call them; the second list has no equal here. */
+const sameElsewhere: Readonly<Record<string, DType>> = {
+  float32: 'f32',
+  float: 'f32',
+  single: 'f32',
+  float16: 'f16',
+  half: 'f16',
+  bfloat16: 'bf16',
+  int32: 'i32',
+  int: 'i32',
+  uint32: 'u32',
+  int8: 'i8',
+  uint8: 'u8',
+  byte: 'u8',
+  boolean: 'bool',
+};
+const nearestHere: Readonly<Record<string, DType>> = {
+  float64: 'f32',
+  double: 'f32',
+  f64: 'f32',
+  number: 'f32',
+  int64: 'i32',
+  long: 'i32',
+  i64: 'i32',
+  int16: 'i32',
+  short: 'i32',
+  i16: 'i32',
+  uint64: 'u32',
+  u64: 'u32',
+  uint16: 'u32',
+  u16: 'u32',
+};
+const sorted = (text: string): string => [...text].sort().join('');
+
+/** How to write the dtype that was meant, or nothing. */
+function dtypeFix(given: unknown): string {
+  if (typeof given !== 'string') return '';
+  const name = given.toLowerCase().replace(/^.*\./, '');
+  if (Object.hasOwn(nearestHere, name)) return ` There is none as ${name} here: the nearest is '${nearestHere[name]}'.`;
+  // Equal but for the case or the order of its characters: F32, f23.
+  const all: readonly string[] = Object.keys(dtypes);
+  const meant = Object.hasOwn(sameElsewhere, name) ? sameElsewhere[name] : all.find((d) => sorted(d) === sorted(name));
+  return meant === undefined ? '' : ` Write '${meant}'.`;
+}
+
+/** `given` when it is a dtype. Throws ConfigError with those there are and the one that was probably meant. */
+export function requireDType(given: unknown, who: string): DType {
+  if (isDType(given)) return given;
+  const shown = typeof given === 'string' ? `"${given}"` : given === null ? 'null' : `(a value of type ${typeof given})`;
+  throw new ConfigError(`${who}: dtype ${shown} is not known. Expected one of ${Object.keys(dtypes).join(', ')}.${dtypeFix(given)}`);
+}
+
+/** The dtype in `given`; undefined when left out. Throws ConfigError for another value or another option than dtype. */
+export function optionalDType(given: DTypeOption | undefined, who: string): DType | undefined {
+  if (typeof given !== 'object' || given === null) return given === undefined ? undefined : requireDType(given, who);
+  checkOptionNames(given, { dtype: true }, who);
+  return given.dtype === undefined ? undefined : requireDType(given.dtype, who);
+}
 
 /** A zeroed array that stores `length` elements of `dtype`. */
 export function allocate(dtype: DType, length: number): TypedArray {

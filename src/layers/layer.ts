@@ -2,7 +2,7 @@
  * @file Layer: weights and a function of tensors. `apply` builds on first use, checks inputs, carries masks and names
  * errors; on symbolic tensors it records the functional graph. `call` is plain tensor code, so that it can be traced.
  */
-import type { DType } from '../base/dtype.js';
+import { type DType, requireDType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { type Shape, sameShape, showShape } from '../base/shape.js';
 import { isTensor, isVariable, type Tensor, type TensorLike, toTensor, Variable } from '../tensor/index.js';
@@ -10,7 +10,7 @@ import { type Constraint, type ConstraintLike, getConstraint } from './constrain
 import { inferOutputs, type OutputSpecs } from './infer.js';
 import { getInitializer, type InitializerLike } from './initializers.js';
 import { naming } from './names.js';
-import { checkOptions } from './options.js';
+import { checkOptions, partialShape } from './options.js';
 import { type Config, type Configurable, classNameOf, deserialize, type Serialized, serialize, serializeValue } from './registry.js';
 import { getRegularizer, type Regularizer, type RegularizerLike } from './regularizers.js';
 import { isSymbolic, type PartialShape, type Producer, SymbolicTensor } from './symbolic.js';
@@ -153,7 +153,7 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
     this.options = options ?? ({} as O);
     this.name = this.options.name ?? naming.next(this.className);
     checkOptions(this);
-    this.dtype = this.options.dtype ?? 'f32';
+    this.dtype = requireDType(this.options.dtype ?? 'f32', this.label);
     this.#trainable = this.options.trainable ?? true;
     this.activityRegularizer = getRegularizer(this.options.activityRegularizer);
   }
@@ -168,7 +168,8 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
   /** The batch shape of the first layer's input, when the options give it. */
   get givenInputShape(): PartialShape | null {
     const { batchInputShape, inputShape, batchSize } = this.options;
-    return batchInputShape ?? (inputShape ? [batchSize ?? null, ...inputShape] : null);
+    if (batchInputShape) return partialShape(this, 'batchInputShape', batchInputShape);
+    return inputShape === undefined || inputShape === null ? null : [batchSize ?? null, ...partialShape(this, 'inputShape', inputShape)];
   }
 
   // ---- for subclasses
@@ -191,7 +192,7 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
 
   /** A weight named `<layer>/<name>`. */
   addWeight(spec: WeightSpec): Variable {
-    const dtype = spec.dtype ?? this.dtype;
+    const dtype = requireDType(spec.dtype ?? this.dtype, `${this.label}: weight "${spec.name}"`);
     const initial = getInitializer(spec.initializer ?? 'glorotUniform').call(spec.shape, dtype);
     if (!sameShape(initial.shape, spec.shape))
       throw new ShapeError(

@@ -23,6 +23,13 @@ export function checkOptions(layer: Labelled & { readonly options: object }): vo
   for (; cls.optionNames; cls = Object.getPrototypeOf(cls)) for (const name of cls.optionNames) known[name] = true;
   checkOptionNames(layer.options, known, layer.label);
 }
+/** A shape given as an option, null where an extent is unknown. Throws ShapeError. */
+export function partialShape(layer: Labelled, option: string, value: PartialShape): PartialShape {
+  if (Array.isArray(value) && value.every((d) => d === null || (Number.isInteger(d) && d >= 0))) return value;
+  throw new ShapeError(
+    `${layer.label}: ${option} is ${JSON.stringify(value) ?? 'missing'}. Expected an array of whole numbers ≥ 0, or null for an unknown extent.${typeof value === 'number' ? ` Write [${value}].` : ''}`,
+  );
+}
 /** Throws ConfigError unless `value` is a whole number ≥ `least`. */
 export function wholeNumber(layer: Labelled, option: string, value: number, least = 1): number {
   if (!Number.isInteger(value) || value < least)

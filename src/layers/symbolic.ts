@@ -2,10 +2,11 @@
  * @file SymbolicTensor: what the functional API passes around: a shape, a dtype and the layer call it comes from.
  * Models walk these calls; nothing is computed here.
  */
-import { type DType, dtypes } from '../base/dtype.js';
+import { type DType, requireDType } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import type { CallOptions, Layer } from './layer.js';
+import { partialShape } from './options.js';
 
 /** A shape whose unknown extents (usually the batch) are null. */
 export type PartialShape = readonly (number | null)[];
@@ -68,7 +69,7 @@ export interface InputOptions {
 }
 
 /**
- * The start of a functional model. Throws ConfigError when neither or both shapes are given.
+ * The start of a functional model. Throws ConfigError when neither or both shapes are given, ShapeError for one that is none.
  * @example const x = input({ shape: [32, 32, 3] })
  */
 export function input(options: InputOptions): SymbolicTensor {
@@ -77,11 +78,9 @@ export function input(options: InputOptions): SymbolicTensor {
     throw new ConfigError(
       `input: expected either shape or batchShape, received ${shape ? 'both' : 'neither'}. Give the shape of one sample, such as { shape: [28, 28, 1] }.`,
     );
-  const full = batchShape ?? [batchSize ?? null, ...(shape ?? [])];
-  if (!Array.isArray(full) || full.some((d) => d !== null && (!Number.isInteger(d) || d < 0)))
-    throw new ConfigError(`input: shape ${showShape(full)}. Expected whole numbers, or null for an unknown extent.`);
-  if (!Object.hasOwn(dtypes, dtype))
-    throw new ConfigError(`input: dtype ${JSON.stringify(dtype)}. Expected one of ${Object.keys(dtypes).join(', ')}.`);
+  const who = { label: 'input' };
+  const full = batchShape ? partialShape(who, 'batchShape', batchShape) : [batchSize ?? null, ...partialShape(who, 'shape', shape ?? [])];
+  requireDType(dtype, 'input');
   const name = options.name ?? (inputs === 0 ? 'input_layer' : `input_layer_${inputs}`);
   if (options.name === undefined) inputs++;
   return new SymbolicTensor(full, dtype, name);

@@ -1,5 +1,5 @@
 /** @file From what a caller passes to nodes of one dtype: conversion and NumPy's promotion with weak scalars. */
-import { allocate, type DType, dtypes, encode, isFloat, isInteger, promote, type TypedArray } from '../base/dtype.js';
+import { allocate, type DType, dtypes, encode, isFloat, isInteger, promote, requireDType, type TypedArray } from '../base/dtype.js';
 import { DTypeError, ShapeError } from '../base/errors.js';
 import { type Shape, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
@@ -13,6 +13,7 @@ import { type HostArray, isReadable, isTensor, Tensor, type TensorLike } from '.
  * bool, typed arrays keep their element type (Float64Array → f32, Int16Array and BigInt64Array → i32). Data are copied.
  */
 export function toTensor(x: TensorLike, dtype?: DType): Tensor {
+  if (dtype !== undefined) requireDType(dtype, 'tensor');
   if (isTensor(x)) return dtype && dtype !== x.dtype ? new Tensor(ops.cast(x.node, dtype)) : x;
   if (isReadable(x)) return toTensor(x.read(), dtype);
   if (typeof x === 'number') return new Tensor(ops.full([], x, dtype ?? 'f32'));
@@ -22,6 +23,25 @@ export function toTensor(x: TensorLike, dtype?: DType): Tensor {
   const to = dtype ?? (isBool ? 'bool' : 'f32');
   return new Tensor(Storage.of(to, shape, encodeAll(values, to)).node);
 }
+
+/** `shape` when it is one. Throws ShapeError unless it is an array of whole numbers ≥ 0. */
+export function requireShape(shape: unknown, who: string): Shape {
+  if (Array.isArray(shape) && shape.every((d) => Number.isInteger(d) && d >= 0)) return shape;
+  const shown = Array.isArray(shape) ? `[${shape.map(showValue).join(', ')}]` : showValue(shape);
+  throw new ShapeError(
+    `${who}: the shape is ${shown}. Expected an array of whole numbers ≥ 0.${typeof shape === 'number' ? ` Write [${shape}].` : ''}`,
+  );
+}
+const showValue = (x: unknown): string =>
+  isTensor(x)
+    ? 'a tensor'
+    : Array.isArray(x)
+      ? 'an array'
+      : typeof x === 'object' && x !== null
+        ? 'an object'
+        : typeof x === 'string'
+          ? `"${x}"`
+          : String(x);
 
 function encodeAll(values: ArrayLike<number | bigint>, dtype: DType): TypedArray {
   const data = allocate(dtype, values.length);
@@ -39,6 +59,8 @@ const naturalDType = (x: HostArray): DType => {
 
 /** A tensor over a copy of a typed array; a Uint16Array with dtype f16 or bf16 is taken as bit patterns. */
 export function fromHost(x: HostArray, shape: Shape, dtype = naturalDType(x)): Tensor {
+  requireDType(dtype, 'tensor');
+  requireShape(shape, 'tensor');
   if (size(shape) !== x.length)
     throw new ShapeError(`tensor: ${x.length} elements do not fill shape ${showShape(shape)}. Expected ${size(shape)} elements.`);
   const isStorageForm = dtypes[dtype].array === x.constructor && dtype !== 'bool';

@@ -1,5 +1,5 @@
 /** @file Elementwise operations with NumPy's names and rules: arithmetic, comparison, logic, bits, powers, trigonometry. */
-import { type DType, isFloat, isInteger } from '../base/dtype.js';
+import { type DType, isFloat, isInteger, requireDType } from '../base/dtype.js';
 import { DTypeError } from '../base/errors.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
@@ -301,8 +301,8 @@ export const rightShift = bits('rightShift', 'shr');
 
 // ---- conversion
 
-/** To another dtype: float → integer truncates, number → bool is ≠ 0. */
-export const cast = (x: TensorLike, dtype: DType): Tensor => fromNode(ops.cast(toNode(x), dtype));
+/** To another dtype: float → integer truncates, number → bool is ≠ 0. Throws ConfigError for a dtype that there isn't. */
+export const cast = (x: TensorLike, dtype: DType): Tensor => fromNode(ops.cast(toNode(x), requireDType(dtype, 'cast')));
 /** Identity whose gradient is 0. */
 export const stopGradient = (x: TensorLike): Tensor => fromNode(ops.stopGradient(toNode(x)));
 

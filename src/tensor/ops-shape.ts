@@ -3,12 +3,13 @@ import { ConfigError, ShapeError } from '../base/errors.js';
 import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
-import { promoted, resultDType, toNode, toTensor } from './operand.js';
+import { promoted, requireShape, resultDType, toNode, toTensor } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 /** To `shape`, of which one extent may be −1 (what is left). */
 export function reshape(x: TensorLike, shape: Shape): Tensor {
   const n = toNode(x);
+  if (!Array.isArray(shape)) requireShape(shape, 'reshape');
   const total = size(n.shape);
   const known = shape.reduce((k, d) => (d === -1 ? k : k * d), 1);
   const holes = shape.filter((d) => d === -1).length;
@@ -88,6 +89,7 @@ export function squeeze(x: TensorLike, axis?: number | readonly number[] | null)
 /** Repeats extents of 1 and adds leading axes. Throws ShapeError where an extent cannot grow. */
 export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
   const n = toNode(x);
+  requireShape(shape, 'broadcastTo');
   if (showShape(broadcastShapes(n.shape, shape, 'broadcastTo')) !== showShape(shape))
     throw new ShapeError(`broadcastTo: ${showShape(n.shape)} does not broadcast to ${showShape(shape)}. Expected extents equal or 1.`);
   return fromNode(ops.broadcast(n, shape));
