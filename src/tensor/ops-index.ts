@@ -1,10 +1,10 @@
 /** @file Indexing: Python-like slices, gathering, one-hot, triangles and diagonals, dynamic slices. */
-import { type DType, isFloat } from '../base/dtype.js';
+import { type DTypeOption, isFloat, optionalDType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { normalizeAxis, type Shape, showShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
-import { indexNode, promoted, toNode, toTensor } from './operand.js';
+import { indexNode, promoted, requireShape, toNode, toTensor } from './operand.js';
 import { fromNode, isTensor, type Tensor, type TensorLike } from './tensor.js';
 
 /** What one place of an index may be: a position, 'a:b:c', '...', null (a new axis), or positions to gather. */
@@ -244,8 +244,10 @@ export function sliceUpdate(x: TensorLike, starts: readonly TensorLike[], update
   );
 }
 
-/** 1 where the class is, else 0, in a new axis; indices outside [0, classes) give zeros. */
-export function oneHot(x: TensorLike, classes: number, axis = -1, dtype: DType = 'f32'): Tensor {
+/** 1 where the class is, else 0, in a new axis; indices outside [0, classes) give zeros. f32 unless a dtype is given. */
+export function oneHot(x: TensorLike, classes: number, axis = -1, dtypeOption?: DTypeOption): Tensor {
+  const dtype = optionalDType(dtypeOption, 'oneHot') ?? 'f32';
+  requireShape([classes], 'oneHot');
   const i = indexNode(x, 'oneHot');
   const a = normalizeAxis(axis, i.shape.length + 1, 'oneHot');
   const shape = [...i.shape.slice(0, a), classes, ...i.shape.slice(a)];
@@ -256,7 +258,8 @@ export function oneHot(x: TensorLike, classes: number, axis = -1, dtype: DType =
   return fromNode(ops.cast(ops.eq(ops.broadcast(open, shape), ops.iota(shape, a, 'i32')), dtype));
 }
 /** One-hot of a set of labels along the last axis: 1 for every class present. */
-export function multiHot(x: TensorLike, classes: number, dtype: DType = 'f32'): Tensor {
+export function multiHot(x: TensorLike, classes: number, dtypeOption?: DTypeOption): Tensor {
+  const dtype = optionalDType(dtypeOption, 'multiHot') ?? 'f32';
   const hot = oneHot(x, classes).node;
   return fromNode(ops.cast(hot.shape.length > 1 ? ops.reduceMax(hot, [hot.shape.length - 2]) : hot, dtype));
 }

@@ -2,13 +2,14 @@
  * @file Random numbers: Philox4x32-10 by position, so that one seed gives the same numbers on every device. Eagerly each
  * call takes the next step of the state; in a trace the step is a Variable that the Program counts up, and each call a stream.
  */
-import type { DType } from '../base/dtype.js';
+import { type DType, requireDType } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
 import { philox4x32 } from '../base/philox.js';
 import { normalizeAxis, type Shape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
-import { floatNode, fromHost, toNode, toTensor } from './operand.js';
+import { floatNode, fromHost, requireShape, toNode, toTensor } from './operand.js';
 import { state } from './state.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 import { Variable } from './variable.js';
@@ -91,6 +92,15 @@ export interface RandomOptions {
   dtype?: DType;
 }
 
+/** Checked before anything is drawn. Throws ConfigError for an option or a dtype that there isn't, ShapeError. */
+function checked(who: string, options: RandomOptions | DType, shape: Shape): RandomOptions {
+  requireShape(shape, who);
+  const given = typeof options === 'object' && options !== null ? options : { dtype: requireDType(options, who) };
+  checkOptionNames(given, { seed: true, dtype: true }, who);
+  if (given.dtype !== undefined) requireDType(given.dtype, who);
+  return given;
+}
+
 function bitsOf(shape: Shape, seed: number | RandomState | undefined): Node {
   if (typeof seed === 'number')
     return ops.randomBits(toNode(Uint32Array.from(seedWords(seed))), ops.full([], 0, 'u32'), shape, EAGER_STREAM);
@@ -106,8 +116,9 @@ const as = (n: Node, dtype: DType | undefined): Tensor => fromNode(dtype && dtyp
 const affine = (n: Node, scale: number, shift: number): Node => ops.add(ops.mul(n, ops.constant(scale, n)), ops.constant(shift, n));
 
 /** Uniform in [low, high). */
-function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
-  return as(affine(unit(shape, options.seed), high - low, low), options.dtype);
+function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('uniform', options, shape);
+  return as(affine(unit(shape, seed), high - low, low), dtype);
 }
 /** Box–Muller on two uniforms an element. */
 function standardNormal(shape: Shape, seed: RandomOptions['seed']): Node {
@@ -119,8 +130,9 @@ function standardNormal(shape: Shape, seed: RandomOptions['seed']): Node {
   const radius = ops.sqrt(ops.mul(ops.constant(-2, first), ops.log(ops.sub(ops.constant(1, first), first))));
   return ops.reshape(ops.mul(radius, ops.cos(ops.mul(part(1), ops.constant(2 * Math.PI, first)))), shape);
 }
-function normal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions = {}): Tensor {
-  return as(affine(standardNormal(shape, options.seed), stddev, mean), options.dtype);
+function normal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('normal', options, shape);
+  return as(affine(standardNormal(shape, seed), stddev, mean), dtype);
 }
 /** Inverse of erf in single precision (Giles 2010). */
 function inverseErf(x: Node): Node {
@@ -139,26 +151,29 @@ function inverseErf(x: Node): Node {
   return ops.mul(ops.select(ops.lt(w, c(5)), central, tail), x);
 }
 /** Normal, values beyond two standard deviations excluded (by inversion, so each draw costs the same). */
-function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions = {}): Tensor {
+function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('truncatedNormal', options, shape);
   const edge = 0.9544997361036416;
-  const u = affine(unit(shape, options.seed), 2 * edge, -edge);
+  const u = affine(unit(shape, seed), 2 * edge, -edge);
   const z = ops.mul(inverseErf(u), ops.constant(Math.SQRT2, u));
   const limited = ops.max(ops.min(z, ops.constant(2, z)), ops.constant(-2, z));
-  return as(affine(limited, stddev, mean), options.dtype);
+  return as(affine(limited, stddev, mean), dtype);
 }
 /** Whole numbers in [low, high), i32 by default. The range must be below 2^31; the bias is below range / 2^32. */
-function randint(shape: Shape, low: number, high: number, options: RandomOptions = {}): Tensor {
+function randint(shape: Shape, low: number, high: number, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('randint', options, shape);
   const range = high - low;
   if (!Number.isInteger(low) || !(range >= 1 && range < 2 ** 31))
     throw new ConfigError(`randint: [${low}, ${high}). Expected whole numbers with low < high, less than 2^31 apart.`);
-  const bits = bitsOf(shape, options.seed);
+  const bits = bitsOf(shape, seed);
   const below = ops.cast(ops.mod(bits, ops.constant(range, bits)), 'i32');
-  return as(ops.add(below, ops.constant(low, below)), options.dtype);
+  return as(ops.add(below, ops.constant(low, below)), dtype);
 }
 /** True with probability p: bool. */
-function bernoulli(shape: Shape, p: TensorLike = 0.5, options: RandomOptions = {}): Tensor {
-  const u = unit(shape, options.seed);
-  return as(ops.lt(u, floatNode(p)), options.dtype ?? 'bool');
+function bernoulli(shape: Shape, p: TensorLike = 0.5, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('bernoulli', options, shape);
+  const u = unit(shape, seed);
+  return as(ops.lt(u, floatNode(p)), dtype ?? 'bool');
 }
 const orderOf = (n: number, seed: RandomOptions['seed']): Node => {
   const bits = bitsOf([n], seed);
@@ -166,15 +181,17 @@ const orderOf = (n: number, seed: RandomOptions['seed']): Node => {
   return ops.argsort(ops.cast(ops.shr(bits, ops.constant(1, bits)), 'i32'), 0);
 };
 /** 0 … n − 1 in random order (i32), or `x` with its slices along axis 0 in random order. */
-function permutation(x: number | TensorLike, options: RandomOptions = {}): Tensor {
-  if (typeof x === 'number') return fromNode(orderOf(x, options.seed));
+function permutation(x: number | TensorLike, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('permutation', options, typeof x === 'number' ? [x] : []);
+  if (typeof x === 'number') return as(orderOf(x, seed), dtype);
   return shuffle(x, 0, options);
 }
 /** The slices along `axis` in random order. */
-function shuffle(x: TensorLike, axis = 0, options: RandomOptions = {}): Tensor {
-  const n = toNode(x);
+function shuffle(x: TensorLike, axis = 0, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('shuffle', options, []);
+  const n = toNode(x, dtype);
   const a = normalizeAxis(axis, n.shape.length, 'shuffle');
-  return fromNode(ops.take(n, orderOf(n.shape[a], options.seed), a));
+  return fromNode(ops.take(n, orderOf(n.shape[a], seed), a));
 }
 const gumbel = (shape: Shape, seed: RandomOptions['seed']): Node => {
   const u = unit(shape, seed);
@@ -183,13 +200,14 @@ const gumbel = (shape: Shape, seed: RandomOptions['seed']): Node => {
   return ops.neg(ops.log(ops.neg(ops.log(positive))));
 };
 /** `count` class numbers a row, by unnormalized log-probabilities [..., classes] → i32 [..., count]. */
-function categorical(logits: TensorLike, count = 1, options: RandomOptions = {}): Tensor {
+function categorical(logits: TensorLike, count = 1, options: RandomOptions | DType = {}): Tensor {
+  const { seed, dtype } = checked('categorical', options, []);
   const n = ops.cast(floatNode(logits), 'f32');
   const lead = n.shape.slice(0, -1);
   const classes = n.shape[n.shape.length - 1];
   const shape = [...lead, count, classes];
-  const scores = ops.add(ops.broadcast(ops.reshape(n, [...lead, 1, classes]), shape), gumbel(shape, options.seed));
-  return as(ops.argmax(scores, shape.length - 1), options.dtype);
+  const scores = ops.add(ops.broadcast(ops.reshape(n, [...lead, 1, classes]), shape), gumbel(shape, seed));
+  return as(ops.argmax(scores, shape.length - 1), dtype);
 }
 /** 0 with probability `rate`, else x / (1 − rate) (Srivastava et al. 2014). `noiseShape` has 1 where the mask is shared. */
 function dropout(
@@ -197,6 +215,7 @@ function dropout(
   rate: number,
   options: { seed?: number | RandomState; noiseShape?: readonly (number | null)[] } = {},
 ): Tensor {
+  checkOptionNames(options, { seed: true, noiseShape: true }, 'dropout');
   if (!(rate >= 0 && rate < 1)) throw new ConfigError(`dropout: rate ${rate}. Expected a number in [0, 1).`);
   const n = floatNode(x);
   if (rate === 0) return fromNode(n);
@@ -208,9 +227,10 @@ function dropout(
 }
 
 /** Choice of `shape` positions of 0 … n − 1 with replacement, i32: for samplers. */
-const choice = (n: number, shape: Shape, options: RandomOptions = {}): Tensor => randint(shape, 0, n, options);
+const choice = (n: number, shape: Shape, options: RandomOptions | DType = {}): Tensor =>
+  randint(shape, 0, n, checked('choice', options, shape));
 
-/** Random draws, as `random.normal([2, 3])`. Each takes `{ seed, dtype }`. */
+/** Random draws, as `random.normal([2, 3])`. Each takes `{ seed, dtype }`, or a dtype alone in its place. */
 export const random = {
   uniform,
   normal,
@@ -222,5 +242,8 @@ export const random = {
   categorical,
   dropout,
   choice,
-  gumbel: (shape: Shape, options: RandomOptions = {}): Tensor => as(gumbel(shape, options.seed), options.dtype),
+  gumbel: (shape: Shape, options: RandomOptions | DType = {}): Tensor => {
+    const { seed, dtype } = checked('gumbel', options, shape);
+    return as(gumbel(shape, seed), dtype);
+  },
 };
