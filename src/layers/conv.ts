@@ -35,7 +35,15 @@ const depthwiseDefaults = {
   depthMultiplier: 1,
   depthwiseInitializer: 'glorotUniform',
 };
-const spatialNames = ['', 'steps', 'height, width', 'depth, height, width'];
+const spatialNames = [[], ['steps'], ['height', 'width'], ['depth', 'height', 'width']];
+
+/** "height and width ≥ 5", or "height ≥ 3 and width ≥ 5" where they differ. */
+function leastExtents(names: readonly string[], least: readonly number[]): string {
+  const isSame = least.every((n) => n === least[0]);
+  const parts = isSame ? [...names] : names.map((name, i) => `${name} ≥ ${least[i]}`);
+  const last = parts.pop() ?? '';
+  return `${parts.length > 0 ? `${parts.join(', ')} and ` : ''}${last}${isSame ? ` ≥ ${least[0]}` : ''}`;
+}
 
 /** What all convolutions check and resolve. */
 abstract class WindowLayer<O extends WindowOptions> extends KernelLayer<O> {
@@ -67,7 +75,7 @@ abstract class WindowLayer<O extends WindowOptions> extends KernelLayer<O> {
     const shape = singleShape(this, inputShape);
     if (shape.length !== this.rank + 2)
       throw new ShapeError(
-        `${this.label}: input ${showShape(shape)} has ${shape.length} axes. Expected ${this.rank + 2}: [batch, ${spatialNames[this.rank]}, channels]. Reshape the data${shape.length === this.rank + 1 ? ' to add the axis of channels' : ''}.`,
+        `${this.label}: input ${showShape(shape)} has ${shape.length} axes. Expected ${this.rank + 2}: [batch, ${spatialNames[this.rank].join(', ')}, channels]. Reshape the data${shape.length === this.rank + 1 ? ' to add the axis of channels' : ''}.`,
       );
     const channels = knownExtent(this, shape, -1);
     this.inputSpec = { rank: this.rank + 2, axes: { [-1]: channels } };
@@ -79,7 +87,7 @@ abstract class WindowLayer<O extends WindowOptions> extends KernelLayer<O> {
     const span = this.kernelSize.map((k, i) => (k - 1) * this.dilationRate[i] + 1);
     if (x.shape.slice(1, -1).some((d, i) => d < span[i]))
       throw new ShapeError(
-        `${this.label}: kernel ${span.join('×')} does not fit input ${showShape(x.shape)}. Expected ${spatialNames[this.rank]} ≥ ${span.join(', ')} with padding "valid". Use padding: "same".`,
+        `${this.label}: kernel ${span.join('×')} does not fit input ${showShape(x.shape)}. Expected ${leastExtents(spatialNames[this.rank], span)} with padding "valid". Use padding: "same".`,
       );
   }
   /** Options of the tensor operation. Causal padding is in front only. */

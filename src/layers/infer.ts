@@ -1,6 +1,6 @@
 /** @file What a layer's outputs look like: its `call` traced on stand-ins of two sizes, nothing computed. */
 import type { DType } from '../base/dtype.js';
-import { ShapeError } from '../base/errors.js';
+import { ShapeError, TenonError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import { type Tensor, traceFunction, zeros } from '../tensor/index.js';
 import { state } from '../tensor/state.js';
@@ -34,8 +34,15 @@ export function inferOutputs(inputs: readonly Spec[], call: (tensors: Tensor[]) 
     else traceFunction(keep, specs);
     return outputs.map((t) => ({ shape: t.shape, dtype: t.dtype }));
   };
-  const first = attempt(standIns[0]);
-  if (inputs.every((s) => s.shape.every((d) => d !== null))) return { specs: first, returnsList };
+  const isKnown = inputs.every((s) => s.shape.every((d) => d !== null));
+  let first: Spec[];
+  try {
+    first = attempt(standIns[0]);
+  } catch (error) {
+    if (!isKnown && error instanceof TenonError) hideStandIns(error, () => attempt(standIns[1]));
+    throw error;
+  }
+  if (isKnown) return { specs: first, returnsList };
   const second = attempt(standIns[1]);
   const specs = first.map((a, i) => {
     const b = second[i];
@@ -46,4 +53,26 @@ export function inferOutputs(inputs: readonly Spec[], call: (tensors: Tensor[]) 
     return { shape: a.shape.map((d, axis) => (d === b.shape[axis] ? d : null)), dtype: a.dtype };
   });
   return { specs, returnsList };
+}
+
+/** Whole numbers that stand alone: extents, not the digits of a name. */
+const wholeNumbers = /(?<![\w.])(\d+)(?![\w.]*\w)/;
+
+/** Writes ? for the numbers of the error's text that come out otherwise with other stand-ins: nobody gave those. */
+function hideStandIns(error: TenonError, again: () => unknown): void {
+  let other: unknown;
+  try {
+    again();
+  } catch (e) {
+    other = e;
+  }
+  if (!(other instanceof TenonError)) return;
+  const a = error.message.split(wholeNumbers);
+  const b = other.message.split(wholeNumbers);
+  // Odd places hold numbers. Other words mean another mistake.
+  if (a.length !== b.length || a.some((part, i) => i % 2 === 0 && part !== b[i])) return;
+  error.message = a.map((part, i) => (part === b[i] ? part : '?')).join('');
+  // An uncaught error is printed by its stack, which quotes the text it was made with.
+  const calls = error.stack?.indexOf('\n    at ') ?? -1;
+  if (error.stack && calls >= 0) error.stack = `${error.name}: ${error.message}${error.stack.slice(calls)}`;
 }

@@ -59,7 +59,38 @@ const table: [string, () => unknown, string][] = [
   [
     'a kernel too large',
     () => layers.conv2d({ filters: 1, kernelSize: 5, name: 'stem' }).apply(zeros([32, 3, 3, 16])),
-    'Conv2D "stem": kernel 5×5 does not fit input [32, 3, 3, 16]. Expected height, width ≥ 5, 5 with padding "valid". Use padding: "same".',
+    'Conv2D "stem": kernel 5×5 does not fit input [32, 3, 3, 16]. Expected height and width ≥ 5 with padding "valid". Use padding: "same".',
+  ],
+  [
+    'a kernel of two extents too large',
+    () => layers.conv2d({ filters: 1, kernelSize: [3, 5], name: 'stem' }).apply(zeros([1, 3, 3, 1])),
+    'Expected height ≥ 3 and width ≥ 5 with padding',
+  ],
+  [
+    'a kernel of three axes too large',
+    () => layers.conv3d({ filters: 1, kernelSize: 2 }).apply(zeros([1, 1, 1, 1, 1])),
+    'Expected depth, height and width ≥ 2 with padding',
+  ],
+  [
+    'a kernel of one axis too large',
+    () => layers.conv1d({ filters: 1, kernelSize: 2 }).apply(zeros([1, 1, 1])),
+    'Expected steps ≥ 2 with padding',
+  ],
+  [
+    "a layer of Keras's dtype",
+    () => layers.dense({ units: 1, name: 'd', dtype: 'float32' as 'f32' }),
+    'Dense "d": dtype "float32" is not known. Expected one of bool, u8, i8, u32, i32, bf16, f16, f32. Write \'f32\'.',
+  ],
+  ["an input of Keras's dtype", () => input({ shape: [1], dtype: 'int32' as 'i32' }), 'input: dtype "int32" is not known.'],
+  [
+    'an input of one number',
+    () => input({ shape: 784 as unknown as number[] }),
+    'input: shape is 784. Expected an array of whole numbers ≥ 0, or null for an unknown extent. Write [784].',
+  ],
+  [
+    'inputShape of one number',
+    () => layers.dense({ units: 1, name: 'd', inputShape: 3 as unknown as number[] }).givenInputShape,
+    'Dense "d": inputShape is 3. Expected an array of whole numbers ≥ 0, or null for an unknown extent. Write [3].',
   ],
   [
     'a kernel size of three numbers',
@@ -140,7 +171,7 @@ const table: [string, () => unknown, string][] = [
   [
     'inside a block, with the path',
     () => new Block({ name: 'block' }).apply(zeros([1, 3, 3, 1])),
-    'Conv2D "stem": kernel 5×5 does not fit input [1, 3, 3, 1]. Expected height, width ≥ 5, 5 with padding "valid". Use padding: "same". (in block › stem)',
+    'Conv2D "stem": kernel 5×5 does not fit input [1, 3, 3, 1]. Expected height and width ≥ 5 with padding "valid". Use padding: "same". (in block › stem)',
   ],
   [
     'a failure of an operation names the layer',
@@ -151,4 +182,57 @@ const table: [string, () => unknown, string][] = [
 
 describe('errors', () => {
   for (const [name, act, message] of table) it(name, () => expect(act).toThrow(message));
+});
+
+/** Errors of symbolic calls: extents that nobody gave are shown as ?. */
+const symbolic: [string, () => unknown, string][] = [
+  [
+    'the batch',
+    () => layers.conv2d({ filters: 1, kernelSize: 5, name: 'stem' }).apply(input({ shape: [3, 3, 1] })),
+    'Conv2D "stem": kernel 5×5 does not fit input [?, 3, 3, 1]. Expected height and width ≥ 5 with padding "valid". Use padding: "same".',
+  ],
+  [
+    'an extent that equals the stand-in',
+    () => layers.conv2d({ filters: 1, kernelSize: 5, name: 'stem_2' }).apply(input({ shape: [2, 3, 2] })),
+    'Conv2D "stem_2": kernel 5×5 does not fit input [?, 2, 3, 2]. Expected height and width ≥ 5 with',
+  ],
+  [
+    'a batch that was given',
+    () => layers.conv2d({ filters: 1, kernelSize: 5, name: 'stem' }).apply(input({ batchShape: [2, 3, 3, 1] })),
+    'does not fit input [2, 3, 3, 1].',
+  ],
+  [
+    'other axes, and a fixed batch',
+    () => layers.maxPooling2d({ poolSize: 4, name: 'p' }).apply(input({ batchShape: [7, 3, null, 1] })),
+    'MaxPooling2D "p": window 4×4 does not fit input [7, 3, ?, 1].',
+  ],
+  [
+    'inside a block, with the path',
+    () => new Block({ name: 'block' }).apply(input({ shape: [3, 3, 1] })),
+    'does not fit input [?, 3, 3, 1]. Expected height and width ≥ 5 with padding "valid". Use padding: "same". (in block › stem)',
+  ],
+  [
+    'numbers made of the batch',
+    () => layers.lambda({ name: 'l', function: (x) => x.reshape([7]) }).apply(input({ shape: [3] })),
+    'Lambda "l": reshape: [?, 3] has ? elements and does not fit [7]. Expected a shape of ? elements with at most one -1.',
+  ],
+  [
+    'nothing where only some batches fail',
+    () => layers.lambda({ name: 'l', function: (x) => x.add(zeros([3, 1])) }).apply(input({ shape: [5] })),
+    'Lambda "l": add: shapes [2, 5] and [3, 1] do not broadcast.',
+  ],
+];
+describe('errors of symbolic calls', () => {
+  for (const [name, act, message] of symbolic) it(name, () => expect(act).toThrow(message));
+  it('the stack too, which is what an uncaught error prints', () => {
+    let stack = '';
+    try {
+      layers.conv2d({ filters: 1, kernelSize: 5, name: 'stem' }).apply(input({ shape: [3, 3, 1] }));
+    } catch (error) {
+      if (error instanceof Error) stack = error.stack ?? '';
+    }
+    expect(stack).toContain('input [?, 3, 3, 1]');
+    expect(stack).toContain('requireFit');
+    expect(stack).not.toContain('[2, 3, 3, 1]');
+  });
 });
