@@ -6,7 +6,7 @@ import { type DType, requireDType } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import type { CallOptions, Layer } from './layer.js';
-import { partialShape } from './options.js';
+import { partialShape, wholeNumber } from './options.js';
 
 /** A shape whose unknown extents (usually the batch) are null. */
 export type PartialShape = readonly (number | null)[];
@@ -79,6 +79,7 @@ export function input(options: InputOptions): SymbolicTensor {
       `input: expected either shape or batchShape, received ${shape ? 'both' : 'neither'}. Give the shape of one sample, such as { shape: [28, 28, 1] }.`,
     );
   const who = { label: 'input' };
+  if (batchSize !== undefined) wholeNumber(who, 'batchSize', batchSize, 0);
   const full = batchShape ? partialShape(who, 'batchShape', batchShape) : [batchSize ?? null, ...partialShape(who, 'shape', shape ?? [])];
   requireDType(dtype, 'input');
   const name = options.name ?? (inputs === 0 ? 'input_layer' : `input_layer_${inputs}`);

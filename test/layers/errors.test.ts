@@ -87,6 +87,7 @@ const table: [string, () => unknown, string][] = [
     () => input({ shape: 784 as unknown as number[] }),
     'input: shape is 784. Expected an array of whole numbers ≥ 0, or null for an unknown extent. Write [784].',
   ],
+  ['a batch that is not whole', () => input({ shape: [1], batchSize: 1.5 }), 'input: batchSize is 1.5. Expected a whole number ≥ 0.'],
   [
     'inputShape of one number',
     () => layers.dense({ units: 1, name: 'd', inputShape: 3 as unknown as number[] }).givenInputShape,
