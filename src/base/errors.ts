@@ -31,3 +31,11 @@ export class InternalError extends TenonError {
     super(`internal: ${message}`);
   }
 }
+
+/** `value` as errors quote it: JSON, and only its beginning where that is long. What a file holds must not fill a screen. */
+export function quote(value: unknown, most = 80): string {
+  const text: string | undefined = JSON.stringify(value);
+  if (text === undefined) return typeof value;
+  // No half of a surrogate pair at the cut.
+  return text.length <= most ? text : `${text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '')}… (${text.length} characters)`;
+}

@@ -2,7 +2,7 @@
  * @file JSON that brings back exactly what was given: NaN, ±Infinity and −0, which plain JSON turns into null or 0,
  * are written as { "$number": "NaN" }. What JSON cannot say is refused instead of dropped.
  */
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { decodeUtf8, encodeUtf8, isRecord } from './bytes.js';
 
 const TAG = '$number';
@@ -65,8 +65,6 @@ function unpack(value: unknown, who: string, depth: number): unknown {
   if (!Object.hasOwn(value, TAG)) return Object.fromEntries(Object.entries(value).map(([key, x]) => [key, unpack(x, who, depth + 1)]));
   const text = value[TAG];
   if (typeof text !== 'string' || !Object.hasOwn(special, text) || Object.keys(value).length !== 1)
-    throw new FormatError(
-      `${who} has a malformed "${TAG}". Expected one of ${Object.keys(special).join(', ')}, received ${JSON.stringify(text)}.`,
-    );
+    throw new FormatError(`${who} has a malformed "${TAG}". Expected one of ${Object.keys(special).join(', ')}, received ${quote(text)}.`);
   return special[text];
 }

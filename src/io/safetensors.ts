@@ -4,7 +4,7 @@
  * or overlap, the header is bounded. What is read is views of the file's bytes wherever alignment allows.
  */
 import { type DType, dtypes, type TypedArray } from '../base/dtype.js';
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { type Shape, showShape } from '../base/shape.js';
 import { concatBytes, decodeUtf8, encodeUtf8, isRecord } from './bytes.js';
 
@@ -114,8 +114,7 @@ function parseMetadata(value: unknown, where: string): Record<string, string> {
   if (!isRecord(value)) throw new FormatError(`${where}: __metadata__ is malformed. Expected an object of strings.`);
   const entries: [string, string][] = [];
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string')
-      throw new FormatError(`${where}: __metadata__ is malformed. Expected a string for ${JSON.stringify(key)}.`);
+    if (typeof text !== 'string') throw new FormatError(`${where}: __metadata__ is malformed. Expected a string for ${quote(key)}.`);
     entries.push([key, text]);
   }
   return Object.fromEntries(entries);
@@ -124,23 +123,22 @@ function parseMetadata(value: unknown, where: string): Record<string, string> {
 const isCount = (x: unknown): x is number => typeof x === 'number' && Number.isSafeInteger(x) && x >= 0;
 
 function parseEntry(name: string, value: unknown, dataLength: number, where: string): Entry {
-  const who = `${where}: tensor ${JSON.stringify(name)}`;
+  const who = `${where}: tensor ${quote(name)}`;
   if (!isRecord(value)) throw new FormatError(`${who} is malformed. Expected an object of dtype, shape and data_offsets.`);
   const { dtype, shape, data_offsets: offsets } = value;
   const extra = Object.keys(value).find((key) => key !== 'dtype' && key !== 'shape' && key !== 'data_offsets');
-  if (extra !== undefined)
-    throw new FormatError(`${who} has the unknown field ${JSON.stringify(extra)}. Expected dtype, shape and data_offsets.`);
+  if (extra !== undefined) throw new FormatError(`${who} has the unknown field ${quote(extra)}. Expected dtype, shape and data_offsets.`);
   if (typeof dtype !== 'string' || !Object.hasOwn(fileDTypes, dtype))
     throw new FormatError(
-      `${who} has an unknown dtype. Expected one of ${Object.keys(fileDTypes).join(', ')}, received ${JSON.stringify(dtype)}. Convert it when the file is written.`,
+      `${who} has an unknown dtype. Expected one of ${Object.keys(fileDTypes).join(', ')}, received ${quote(dtype)}. Convert it when the file is written.`,
     );
   if (!Array.isArray(shape) || !shape.every(isCount))
-    throw new FormatError(`${who} has a malformed shape. Expected a list of integers ≥ 0, received ${JSON.stringify(shape)}.`);
+    throw new FormatError(`${who} has a malformed shape. Expected a list of integers ≥ 0, received ${quote(shape)}.`);
   const extents: readonly number[] = shape;
   const file = fileDTypes[dtype];
   const length = extents.reduce((n, d) => n * d, 1);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
-    throw new FormatError(`${who} has malformed data_offsets. Expected [begin, end], received ${JSON.stringify(offsets)}.`);
+    throw new FormatError(`${who} has malformed data_offsets. Expected [begin, end], received ${quote(offsets)}.`);
   const [begin, end]: readonly number[] = offsets;
   if (begin > end || end > dataLength)
     throw new FormatError(
@@ -158,7 +156,7 @@ function checkTiling(entries: readonly Entry[], dataLength: number, where: strin
   for (const e of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (e.begin !== at)
       throw new FormatError(
-        `${where}: tensor ${JSON.stringify(e.name)} ${e.begin < at ? 'overlaps the one before it' : 'leaves a hole before it'}. Expected its data at byte ${at}, received ${e.begin}.`,
+        `${where}: tensor ${quote(e.name)} ${e.begin < at ? 'overlaps the one before it' : 'leaves a hole before it'}. Expected its data at byte ${at}, received ${e.begin}.`,
       );
     at = e.end;
   }
@@ -178,7 +176,7 @@ function load(e: Entry, data: Uint8Array, where: string): TensorData {
       const x = wide(view, i * e.file.bytes);
       if (x < -2147483648 || x > 2147483647)
         throw new FormatError(
-          `${where}: tensor ${JSON.stringify(e.name)} holds ${x}, which does not fit i32. Expected 64-bit integers in [-2^31, 2^31).`,
+          `${where}: tensor ${quote(e.name)} holds ${x}, which does not fit i32. Expected 64-bit integers in [-2^31, 2^31).`,
         );
       out[i] = Number(x);
     }
@@ -186,7 +184,7 @@ function load(e: Entry, data: Uint8Array, where: string): TensorData {
   }
   const raw = data.subarray(e.begin, e.end);
   if (dtype === 'bool' && raw.some((x) => x > 1))
-    throw new FormatError(`${where}: tensor ${JSON.stringify(e.name)} holds a BOOL that is neither 0 nor 1. The file is damaged.`);
+    throw new FormatError(`${where}: tensor ${quote(e.name)} holds a BOOL that is neither 0 nor 1. The file is damaged.`);
   return { dtype, shape: e.shape, data: viewAs(dtype, raw, e.length) };
 }
 
@@ -240,7 +238,7 @@ export function safetensorsChunks(tensors: ReadonlyMap<string, TensorData>, meta
 }
 
 function checkTensor(name: string, { dtype, shape, data }: TensorData): void {
-  const who = `safetensors: tensor ${JSON.stringify(name)}`;
+  const who = `safetensors: tensor ${quote(name)}`;
   if (name === '__metadata__') throw new ConfigError(`${who} has a reserved name. Rename it.`);
   if (!shape.every(isCount)) throw new ConfigError(`${who} has shape ${showShape(shape)}. Expected integers ≥ 0.`);
   if (!(data instanceof dtypes[dtype].array))

@@ -3,7 +3,7 @@
  * safetensors members whose tensors are aligned in the file. Every byte that means something is under a checksum or
  * written twice, so a damaged file is an error and never other numbers.
  */
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
 
 import { concatBytes, isRecord } from './bytes.js';
 import { decodeJson, encodeJson } from './json-exact.js';
@@ -65,13 +65,13 @@ export function readTenon(bytes: Uint8Array, where = 'tenon file'): TenonParts {
     return [name, readSafetensors(member, `${where}: ${name + SUFFIX}`).tensors];
   });
   if (members.size !== names.length + 1 || new Set(names).size !== names.length)
-    throw new FormatError(`${where}: its members are not those that ${INDEX} lists (${[...members.keys()].join(', ')}).`);
+    throw new FormatError(`${where}: its members are not those that ${INDEX} lists: ${quote([...members.keys()])}.`);
   return { json, tensors: Object.fromEntries(tensors) };
 }
 
 function checkVersion(version: unknown, where: string): void {
   if (typeof version !== 'number' || !Number.isInteger(version) || version < 1)
-    throw new FormatError(`${where}: the format version is malformed. Expected an integer ≥ 1, received ${JSON.stringify(version)}.`);
+    throw new FormatError(`${where}: the format version is malformed. Expected an integer ≥ 1, received ${quote(version)}.`);
   if (version > TENON_VERSION)
     throw new FormatError(
       `${where}: a newer Tenon wrote this file. Expected format version ≤ ${TENON_VERSION}, received ${version}. Update the package (npm install tenon@latest), or save the model again with this one.`,

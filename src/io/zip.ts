@@ -3,7 +3,7 @@
  * Strict on reading: every entry's checksum, both copies of its header, and that entries neither overlap nor have names
  * that leave a folder. Source: PKWARE APPNOTE 6.3.10; the padding field 0xD935 is Android zipalign's.
  */
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { concatBytes, decodeUtf8, encodeUtf8 } from './bytes.js';
 import { crc32 } from './crc32.js';
 
@@ -81,8 +81,8 @@ function checkEntries(entries: readonly ZipEntry[]): void {
   let total = 22;
   for (const { name, bytes } of entries) {
     const fault = nameFault(name);
-    if (fault) throw new ConfigError(`zip: the name ${JSON.stringify(name)} is unfit: ${fault}. Expected a relative path with "/".`);
-    if (seen.has(name)) throw new ConfigError(`zip: the name ${JSON.stringify(name)} is taken twice. Rename one of the members.`);
+    if (fault) throw new ConfigError(`zip: the name ${quote(name)} is unfit: ${fault}. Expected a relative path with "/".`);
+    if (seen.has(name)) throw new ConfigError(`zip: the name ${quote(name)} is taken twice. Rename one of the members.`);
     seen.add(name);
     total += 2 * encodeUtf8(name).length + 30 + 46 + 6 + ALIGN;
     for (const chunk of bytes instanceof Uint8Array ? [bytes] : bytes) total += chunk.length;
@@ -159,7 +159,7 @@ export function readZip(bytes: Uint8Array, where = 'zip'): Map<string, Uint8Arra
   for (let i = 0; i < count; i++) {
     const entry = readEntry(bytes, view, at, end, where);
     at = entry.next;
-    if (members.has(entry.name)) throw new FormatError(`${where}: the member ${JSON.stringify(entry.name)} is there twice.`);
+    if (members.has(entry.name)) throw new FormatError(`${where}: the member ${quote(entry.name)} is there twice.`);
     ranges.push({ name: entry.name, begin: entry.begin, end: entry.begin + entry.headerSize + entry.data.length });
     members.set(entry.name, entry.data);
   }
@@ -167,7 +167,7 @@ export function readZip(bytes: Uint8Array, where = 'zip'): Map<string, Uint8Arra
   ranges.sort((a, b) => a.begin - b.begin);
   for (let i = 0; i < ranges.length; i++)
     if (ranges[i].end > (ranges[i + 1]?.begin ?? centralOffset))
-      throw new FormatError(`${where}: the member ${JSON.stringify(ranges[i].name)} overlaps what follows it. The file is damaged.`);
+      throw new FormatError(`${where}: the member ${quote(ranges[i].name)} overlaps what follows it. The file is damaged.`);
   for (const name of members.keys()) if (name.endsWith('/')) members.delete(name);
   return members;
 }
@@ -213,7 +213,7 @@ function readEntry(bytes: Uint8Array, view: DataView, at: number, end: number, w
   const next = at + 46 + nameLength + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
   if (next > end) throw new FormatError(`${where}: the directory is damaged at byte ${at}.`);
   const name = readName(bytes.subarray(at + 46, at + 46 + nameLength), at, where);
-  const who = `${where}: the member ${JSON.stringify(name)}`;
+  const who = `${where}: the member ${quote(name)}`;
   const flags = view.getUint16(at + 8, true);
   const method = view.getUint16(at + 10, true);
   const size = view.getUint32(at + 24, true);
@@ -244,7 +244,7 @@ function readName(bytes: Uint8Array, at: number, where: string): string {
     throw new FormatError(`${where}: a name at byte ${at} of the directory is not UTF-8.`, { cause: error });
   }
   const fault = nameFault(name.endsWith('/') ? name.slice(0, -1) : name);
-  if (fault) throw new FormatError(`${where}: the name ${JSON.stringify(name)} is refused: ${fault}.`);
+  if (fault) throw new FormatError(`${where}: the name ${quote(name)} is refused: ${fault}.`);
   return name;
 }
 

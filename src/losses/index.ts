@@ -1,5 +1,5 @@
 /** @file The losses by Keras's names: factories, look-up of ids, what files hold. */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import * as classification from './classification.js';
 import { type Config, defineLoss, type Loss, type LossFunction, type NamedLoss, perSample } from './loss.js';
 import * as regression from './regression.js';
@@ -92,12 +92,12 @@ export function getLoss(id: LossLike): Loss {
   const [name, config] = typeof id === 'string' ? [id, {}] : [id?.className, id?.config];
   if (typeof name !== 'string')
     throw new ConfigError(
-      `loss: it is ${JSON.stringify(id) ?? typeof id}. Expected a name such as 'mse', a function (yTrue, yPred) → tensor, or a Loss such as losses.huber().`,
+      `loss: it is ${quote(id)}. Expected a name such as 'mse', a function (yTrue, yPred) → tensor, or a Loss such as losses.huber().`,
     );
   const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `loss: "${name}" is not known. Expected one of ${Object.keys(losses).join(', ')}, a function or a Loss, received ${JSON.stringify(name)}. Give the function itself, or call registerLoss first.`,
+      `loss: ${quote(name)} is not known. Expected one of ${Object.keys(losses).join(', ')}, a function or a Loss, received ${quote(name)}. Give the function itself, or call registerLoss first.`,
     );
   return make(config);
 }

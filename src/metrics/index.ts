@@ -1,5 +1,5 @@
 /** @file The metrics by Keras's names: factories, look-up of ids, what files hold. */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { getLoss, type Loss, type LossName, losses } from '../losses/index.js';
 import type { Config } from '../losses/loss.js';
@@ -179,12 +179,12 @@ function factoryOf(id: unknown): Factory {
   const name = isSerialized(id) ? id.className : id;
   if (typeof name !== 'string')
     throw new ConfigError(
-      `metric: it is ${JSON.stringify(id) ?? typeof id}. Expected a name such as 'accuracy', a function (yTrue, yPred) → tensor, or a Metric such as metrics.auc().`,
+      `metric: it is ${quote(id)}. Expected a name such as 'accuracy', a function (yTrue, yPred) → tensor, or a Metric such as metrics.auc().`,
     );
   const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `metric: "${name}" is not known. Expected one of accuracy, ${Object.keys(metrics).join(', ')}, a function or a Metric, received ${JSON.stringify(name)}. Give the function itself, or call registerMetric first.`,
+      `metric: ${quote(name)} is not known. Expected one of accuracy, ${Object.keys(metrics).join(', ')}, a function or a Metric, received ${quote(name)}. Give the function itself, or call registerMetric first.`,
     );
   return make;
 }

@@ -1,10 +1,10 @@
 /** @file Loading what save, saveWeights and fit's checkpoints wrote. Own classes are registered or given. */
-import { ConfigError, FormatError, TenonError } from '../base/errors.js';
+import { ConfigError, FormatError, quote, TenonError } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { readSafetensors, type TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts } from '../io/tenon-file.js';
 import type { PartialShape } from '../layers/layer.js';
-import { type ConfigurableClass, deserialize, registerClass } from '../layers/registry.js';
+import { type ConfigurableClass, deserialize, isSerialized, registerClass, type Serialized } from '../layers/registry.js';
 import type { CompileOptions } from '../train/compiled.js';
 import { restore } from '../train/tensors.js';
 import './sequential.js';
@@ -44,7 +44,7 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
       `${where}: it holds no model config. Expected what model.save wrote. Make the model in code and use loadWeights.`,
     );
   if (!tensors.weights) throw new FormatError(`${where}: it holds no weights. Expected what model.save wrote.`);
-  const model = deserialize(json.model, where);
+  const model = deserialize(requireConfig(json.model, where), where);
   if (!(model instanceof Model))
     throw new FormatError(`${where}: its config is of a ${model.constructor.name}, no model. Expected what model.save wrote.`);
   try {
@@ -55,6 +55,12 @@ export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: stri
     throw error;
   }
   return model as Model<Y>;
+}
+
+/** Throws FormatError when `config` is nothing that could be made. */
+function requireConfig(config: unknown, where: string): Serialized {
+  if (isSerialized(config)) return config;
+  throw new FormatError(`${where}: its config is no config. Expected { className, config }, received ${quote(config)}.`);
 }
 
 /** Builds and compiles the model, and gives it the file's tensors. */

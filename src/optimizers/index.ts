@@ -1,5 +1,5 @@
 /** @file The optimizers by Keras's names: factories, look-up of ids, what files hold. */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { Optimizer, type OptimizerOptions } from './optimizer.js';
 import { type Rule, type RuleName, rules } from './rules.js';
@@ -81,12 +81,12 @@ export function getOptimizer(id: OptimizerLike): Optimizer {
   const names = Object.keys(optimizers).join(', ');
   if (typeof name !== 'string')
     throw new ConfigError(
-      `optimizer: it is ${JSON.stringify(id) ?? typeof id}. Expected one of ${names}, or an Optimizer. Write 'adam' or optimizers.adam({ learningRate: 1e-3 }).`,
+      `optimizer: it is ${quote(id)}. Expected one of ${names}, or an Optimizer. Write 'adam' or optimizers.adam({ learningRate: 1e-3 }).`,
     );
   const make = byPlainName.get(plain(name));
   if (!make)
     throw new ConfigError(
-      `optimizer: "${name}" is not known. Expected one of ${names} or an Optimizer, received ${JSON.stringify(name)}. Check the spelling, or call registerOptimizer('${name}', …) for one of your own.`,
+      `optimizer: ${quote(name)} is not known. Expected one of ${names} or an Optimizer, received ${quote(name)}. Check the spelling, or call registerOptimizer(${quote(name)}, …) for one of your own.`,
     );
   return make(config);
 }

@@ -2,7 +2,7 @@
  * @file Compiled: what model.compile() keeps: the optimizer, a loss and metrics for each output (chosen when the shapes
  * of the labels are known), the running means, and the Programs made so far.
  */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import { weightRules } from '../layers/layer.js';
 import type { PartialShape } from '../layers/symbolic.js';
@@ -238,7 +238,7 @@ function perOutput<T>(option: Structure<T> | readonly T[], names: readonly strin
 function metricsPerOutput(option: MetricsOption | undefined, names: readonly string[], who: string): (readonly MetricLike[])[] {
   if (option === undefined || option === null) return names.map(() => []);
   if (typeof option !== 'object')
-    throw new ConfigError(`${who}: metrics is ${JSON.stringify(option)}. Expected a list, or an object by output, such as ['accuracy'].`);
+    throw new ConfigError(`${who}: metrics is ${quote(option)}. Expected a list, or an object by output, such as ['accuracy'].`);
   const many = (x: MetricLike | readonly MetricLike[]): readonly MetricLike[] =>
     Array.isArray(x) ? (x as readonly MetricLike[]) : [x as MetricLike];
   if (Array.isArray(option)) {

@@ -1,5 +1,5 @@
 /** @file What may be given to compile, fit, evaluate and predict: names of options, and values that can be told wrong at once. */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import { getLoss, type LossLike } from '../losses/index.js';
 import { checkMetric } from '../metrics/index.js';
 import type { Verbose } from './callbacks/progress-bar.js';
@@ -55,16 +55,12 @@ export const evaluateOptionNames: Readonly<Record<keyof EvaluateOptions, true>> 
 export function checkCompileOptions(options: CompileOptions, who: string): void {
   const given: unknown = options;
   if (typeof given !== 'object' || given === null)
-    throw new ConfigError(
-      `${who}: it was given ${JSON.stringify(given) ?? typeof given}. Expected options. Call compile({ optimizer, loss, metrics }).`,
-    );
+    throw new ConfigError(`${who}: it was given ${quote(given)}. Expected options. Call compile({ optimizer, loss, metrics }).`);
   const { loss, metrics, weightedMetrics } = options;
   for (const id of leaves(loss)) getLoss(id as LossLike);
   for (const [name, list] of Object.entries({ metrics, weightedMetrics })) {
     if (list !== undefined && list !== null && typeof list !== 'object')
-      throw new ConfigError(
-        `${who}: ${name} is ${JSON.stringify(list) ?? typeof list}. Expected a list, or an object by output. Write ['accuracy'].`,
-      );
+      throw new ConfigError(`${who}: ${name} is ${quote(list)}. Expected a list, or an object by output. Write ['accuracy'].`);
     for (const id of leaves(list)) checkMetric(id);
   }
 }
