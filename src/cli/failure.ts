@@ -1,4 +1,7 @@
-/** @file What a command can end with: exit code 2 for a mistake of the caller, 130 for an interruption, 1 for everything else. */
+/**
+ * @file What a command can end with: exit code 2 when the command line is wrong (an unknown option, a file that does not exist or is
+ * of another kind), 130 for an interruption, 1 for everything else (a damaged file, a failure at run time).
+ */
 import { ConfigError } from '../base/errors.js';
 
 /** Something about the command line is wrong. Exit code 2. */

@@ -1,13 +1,15 @@
 /** @file The models of the command line: the two that it can build, files, and whether a model fits a data set. */
-import { readFile, stat } from 'node:fs/promises';
-import { isRecord } from '../io/bytes.js';
+import { stat } from 'node:fs/promises';
+import { quote } from '../base/errors.js';
+import { decodeUtf8, isRecord } from '../io/bytes.js';
 import { readFileBytes } from '../io/read-file-node.js';
 import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import * as layers from '../layers/index.js';
-import { deserialize } from '../layers/registry.js';
+import { deserialize, isSerialized } from '../layers/registry.js';
 import { Model, modelFromParts, modelParts, type Sequential, sequential } from '../model/index.js';
 import type { LoadedDataset } from './datasets.js';
 import { UsageError } from './failure.js';
+import { isTenonFile, requireContent } from './file-kinds.js';
 import { type DatasetName, datasetNames } from './program.js';
 
 /** What the command line puts into a model's file beside the model. */
@@ -64,23 +66,30 @@ export async function requireFile(what: string, path: string): Promise<void> {
 }
 
 /**
- * The model of a .tenon file, or of a .json file that holds a config. Throws UsageError when there is none, FormatError when
- * it is damaged, ConfigError when it has unknown layers.
+ * The model of a .tenon file, or of a .json file that holds a config. Throws UsageError when there is none or the file is of
+ * another kind, FormatError when it is damaged, ConfigError when it has unknown layers.
  */
 export async function loadModelFile(path: string): Promise<LoadedModel> {
   await requireFile('model', path);
+  const bytes = await readFileBytes(path);
+  requireContent(path, bytes.length);
   if (!path.endsWith('.json')) {
-    const parts = readTenon(await readFileBytes(path), path);
+    if (!isTenonFile(bytes)) throw new UsageError(`model: ${path} is no .tenon file. Expected what tenon train or model.save wrote.`);
+    const parts = readTenon(bytes, path);
+    if (!isRecord(parts.json.model))
+      throw new UsageError(`model: ${path} holds no model config (weights alone?). Expected what tenon train or model.save wrote.`);
     return { model: modelFromParts(parts, path) as Model, ...notesOf(parts) };
   }
   let config: unknown;
   try {
-    config = JSON.parse(await readFile(path, 'utf8'));
+    config = JSON.parse(decodeUtf8(bytes));
   } catch (error) {
     throw new UsageError(
       `model: ${path} is no JSON (${error instanceof Error ? error.message : String(error)}). Expected { className, config }.`,
     );
   }
+  if (!isSerialized(config))
+    throw new UsageError(`model: ${path} describes no model. Expected { className, config }, received ${quote(config)}.`);
   const model = deserialize(config, path);
   if (!(model instanceof Model))
     throw new UsageError(`model: ${path} describes no model. Expected the config of one: { className, config }.`);
@@ -108,7 +117,7 @@ export function pictureShapeOf(model: Model, path: string): readonly (number | n
   const shape = model.buildShape;
   if (!shape) return null;
   if (shape.length !== 4 || Array.isArray(shape[0]))
-    throw new UsageError(`${path}: the model takes ${JSON.stringify(shape)}. Expected pictures: [null, height, width, channels].`);
+    throw new UsageError(`${path}: the model takes ${quote(shape)}. Expected pictures: [null, height, width, channels].`);
   return (shape as readonly (number | null)[]).slice(1);
 }
 

@@ -4,6 +4,7 @@
  */
 import { copyFile, mkdir, readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { FormatError } from '../base/errors.js';
 import { isRecord } from '../io/bytes.js';
 import { makeFolders } from '../io/make-folder-node.js';
 import { defaultEpochs } from './datasets.js';
@@ -239,7 +240,7 @@ async function readSettings(folder: string): Promise<RunSettings> {
     value = null;
   }
   if (!isSettings(value))
-    throw new UsageError(`--resume: ${path} is damaged. Expected the settings that tenon train wrote. Start a new run.`);
+    throw new FormatError(`--resume: ${path} is damaged. Expected the settings that tenon train wrote. Start a new run.`);
   return value;
 }
 const isSettings = (x: unknown): x is RunSettings =>

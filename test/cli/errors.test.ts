@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { optimizerNames } from '../../src/cli/options.js';
 import { optimizers } from '../../src/index.js';
+import { readTenon, writeTenon } from '../../src/io/tenon-file.js';
+import { writeZip } from '../../src/io/zip.js';
 import { ensureBuilt, tenon } from './built.js';
 
 let folder: string;
@@ -28,6 +30,15 @@ beforeAll(async () => {
   );
   writeFileSync(at('broken.json'), '{');
   writeFileSync(at('text.png'), 'no picture');
+  writeFileSync(at('cut.png'), Buffer.from('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1'));
+  for (const name of ['empty.tenon', 'empty.json']) writeFileSync(at(name), '');
+  const headless = Buffer.from(model);
+  headless[0] ^= 1;
+  writeFileSync(at('headless.tenon'), headless);
+  writeFileSync(at('notes.md'), '# tenon.json\n');
+  writeFileSync(at('other.zip'), writeZip([{ name: 'a.txt', bytes: [Buffer.from('a')] }]));
+  writeFileSync(at('weights.tenon'), writeTenon({ json: {}, tensors: { weights: readTenon(model).tensors.weights } }));
+  writeFileSync(at('package.json'), JSON.stringify({ name: 'a', text: 'x'.repeat(5000) }));
   mkdirSync(at('empty'));
   mkdirSync(at('not-a-run'));
   writeFileSync(at('not-a-run', 'run.json'), '{}');
@@ -103,7 +114,6 @@ describe('exit code 2', () => {
     [['train', '--json', 'empty'], /--json: empty is a folder/],
     [['train', '--limit', '7'], /--batch-size: 32 is larger than the 7 training pictures.*larger --limit/],
     [['train', '--resume', 'empty'], /empty holds no run/],
-    [['train', '--resume', 'not-a-run'], /run\.json is damaged/],
     [['train', '--resume'], /no run in runs\//],
     [['train', '--resume', 'run', '--seed', '9'], /--seed can't change.*Expected 0, received 9/],
     [['train', '--resume', 'run', '--model', 'cnn'], /--model can't change.*mlp/],
@@ -115,6 +125,14 @@ describe('exit code 2', () => {
     [['predict', 'run/model.tenon', 'nowhere.png'], /no file nowhere\.png/],
     [['predict', 'run/model.tenon', 'text.png', '--top', '0'], /--top.*whole number/],
     [['summary', 'nowhere.tenon'], /no file nowhere\.tenon/],
+    // Another kind of file.
+    [['evaluate', 'notes.md'], /notes\.md is no \.tenon file/],
+    [['predict', 'other.zip', 'text.png'], /other\.zip is no \.tenon file/],
+    [['train', '--model', 'notes.md', '--limit', '10'], /notes\.md is no \.tenon file/],
+    [['inspect', 'weights.tenon'], /weights\.tenon holds no model config/],
+    [['summary', 'broken.json'], /broken\.json is no JSON/],
+    [['summary', 'package.json'], /package\.json describes no model\. Expected \{ className, config \}, received \{"name":.{60,100}\n$/],
+    [['predict', 'run/model.tenon', 'text.png'], /text\.png: this is no picture/],
   ];
   test.each(cases)('tenon %j', async (args, message, env) => {
     const before = readdirSync(folder);
@@ -147,7 +165,13 @@ describe('exit code 1', () => {
   const cases: readonly [args: string[], message: RegExp][] = [
     [['summary', 'truncated.tenon'], /truncated\.tenon.*truncated/],
     [['evaluate', 'damaged.tenon', '--limit', '10'], /damaged\.tenon/],
-    [['predict', 'run/model.tenon', 'text.png'], /text\.png: this is no picture/],
+    [['evaluate', 'empty.tenon'], /empty\.tenon: the file is empty/],
+    [['summary', 'empty.json'], /empty\.json: the file is empty/],
+    [['train', '--model', 'truncated.tenon', '--limit', '10'], /truncated\.tenon.*truncated/],
+    [['inspect', 'headless.tenon'], /headless\.tenon/],
+    [['predict', 'run/model.tenon', 'cut.png'], /cut\.png: this is no picture that can be read/],
+    [['predict', 'run/model.tenon', 'empty.tenon'], /empty\.tenon: the file is empty/],
+    [['train', '--resume', 'not-a-run'], /run\.json is damaged/],
     [['train', '--dataset', 'mnist', '--data-dir', 'half'], /half holds a part of the data set.*train-labels/],
   ];
   test.each(cases)('tenon %j', async (args, message) => {

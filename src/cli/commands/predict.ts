@@ -1,9 +1,12 @@
 /** @file `tenon predict`: the most likely classes of pictures. */
 import { dirname } from 'node:path';
-import { decodeImage } from '../../data/index.js';
+import { FormatError } from '../../base/errors.js';
+import { type DecodeImageOptions, decodeImage } from '../../data/index.js';
+import { readFileBytes } from '../../io/read-file-node.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
+import { isPictureFile, requireContent } from '../file-kinds.js';
 import { loadModelFile, pictureShapeOf, requireFile } from '../models.js';
 import { percent, say, writeJson } from '../output.js';
 import type { PredictCommandOptions } from '../program.js';
@@ -21,7 +24,7 @@ export async function predict(path: string, images: readonly string[], options: 
     );
   const size = height * width * channels;
   const data = new Uint8Array(images.length * size);
-  for (const [i, image] of images.entries()) data.set((await decodeImage(image, { size: [height, width], channels })).data, i * size);
+  for (const [i, image] of images.entries()) data.set(await pixels(image, { size: [height, width], channels }), i * size);
   const output = await model.predict({ data, shape: [images.length, height, width, channels], dtype: 'u8' }, { batchSize: images.length });
   const classes = output.shape[output.rank - 1];
   if (output.rank !== 2)
@@ -37,6 +40,18 @@ export async function predict(path: string, images: readonly string[], options: 
     say(
       `${image}: ${classes.map((c, i) => `${i === 0 ? c.name.padEnd(images.length > 1 ? longest : 0) : c.name} ${percent(c.probability)}`).join(', ')}`,
     );
+}
+
+/** A picture's pixels. Throws UsageError when the file is of another kind, FormatError when it is damaged. */
+async function pixels(image: string, options: DecodeImageOptions): Promise<ArrayLike<number>> {
+  try {
+    return (await decodeImage(image, options)).data as ArrayLike<number>;
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    const bytes = await readFileBytes(image);
+    requireContent(image, bytes.length);
+    throw isPictureFile(bytes.subarray(0, 12)) ? error : new UsageError(error.message, { cause: error });
+  }
 }
 
 interface Answer {
