@@ -3,7 +3,7 @@
  * flips and shifts hand their input on and a crop takes the middle.
  */
 import { isFloat } from '../base/dtype.js';
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, quote } from '../base/errors.js';
 import { arange, RandomState, random, type Tensor, where } from '../tensor/index.js';
 import { type CallContext, Layer, type LayerOptions } from './layer.js';
 import { inRange, oneOf, requireRank, wholeNumber, withDefaults } from './options.js';
@@ -81,7 +81,9 @@ export class RandomTranslation extends Augmentation<RandomTranslationOptions & t
   #range(option: string, factor: number | readonly [number, number]): [number, number] {
     const list = typeof factor === 'number' ? [-Math.abs(factor), Math.abs(factor)] : [...(factor ?? [])].sort((a, b) => a - b);
     if (list.length !== 2)
-      throw new ConfigError(`${this.label}: ${option} is ${JSON.stringify(factor) ?? 'missing'}. Expected a number or [lowest, highest].`);
+      throw new ConfigError(
+        `${this.label}: ${option} is ${factor === undefined ? 'missing' : quote(factor)}. Expected a number or [lowest, highest].`,
+      );
     const [low, high] = list;
     return [inRange(this, option, low, -1, 1), inRange(this, option, high, -1, 1)];
   }

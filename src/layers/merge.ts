@@ -1,5 +1,5 @@
 /** @file Layers of several inputs: sums, products, extremes, concatenation, dot products. Masks merge as in Keras. */
-import { ConfigError, ShapeError } from '../base/errors.js';
+import { ConfigError, quote, ShapeError } from '../base/errors.js';
 import { normalizeAxis, showShape } from '../base/shape.js';
 import { concatenate, einsum, onesLike, type Tensor } from '../tensor/index.js';
 import { Layer, type LayerOptions, type PartialShape } from './layer.js';
@@ -150,7 +150,7 @@ export class Dot extends Layer<DotOptions & { normalize: boolean }> {
     const axes = [options.axes].flat();
     if (axes.length < 1 || axes.length > 2 || axes.some((a) => !Number.isInteger(a) || a === 0))
       throw new ConfigError(
-        `${this.label}: axes is ${JSON.stringify(options.axes) ?? 'missing'}. Expected one or two whole numbers, not the batch (0).`,
+        `${this.label}: axes is ${options.axes === undefined ? 'missing' : quote(options.axes)}. Expected one or two whole numbers, not the batch (0).`,
       );
   }
   #axes(shapes: readonly PartialShape[]): [number, number] {

@@ -1,5 +1,5 @@
 /** @file Options of layers: defaults filled in, values checked, with errors that name the layer. */
-import { ConfigError, ShapeError } from '../base/errors.js';
+import { ConfigError, quote, ShapeError } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { showShape } from '../base/shape.js';
 import type { PartialShape } from './symbolic.js';
@@ -27,13 +27,15 @@ export function checkOptions(layer: Labelled & { readonly options: object }): vo
 export function partialShape(layer: Labelled, option: string, value: PartialShape): PartialShape {
   if (Array.isArray(value) && value.every((d) => d === null || (Number.isInteger(d) && d >= 0))) return value;
   throw new ShapeError(
-    `${layer.label}: ${option} is ${JSON.stringify(value) ?? 'missing'}. Expected an array of whole numbers ≥ 0, or null for an unknown extent.${typeof value === 'number' ? ` Write [${value}].` : ''}`,
+    `${layer.label}: ${option} is ${value === undefined ? 'missing' : quote(value)}. Expected an array of whole numbers ≥ 0, or null for an unknown extent.${typeof value === 'number' ? ` Write [${value}].` : ''}`,
   );
 }
 /** Throws ConfigError unless `value` is a whole number ≥ `least`. */
 export function wholeNumber(layer: Labelled, option: string, value: number, least = 1): number {
   if (!Number.isInteger(value) || value < least)
-    throw new ConfigError(`${layer.label}: ${option} is ${JSON.stringify(value) ?? 'missing'}. Expected a whole number ≥ ${least}.`);
+    throw new ConfigError(
+      `${layer.label}: ${option} is ${value === undefined ? 'missing' : quote(value)}. Expected a whole number ≥ ${least}.`,
+    );
   return value;
 }
 /** One number for all axes or one an axis, as a list. Throws ConfigError. */
@@ -41,14 +43,16 @@ export function perAxis(layer: Labelled, option: string, value: number | readonl
   const list = typeof value === 'number' ? new Array<number>(rank).fill(value) : [...(value ?? [])];
   if (list.length !== rank || list.some((v) => !Number.isInteger(v) || v < least))
     throw new ConfigError(
-      `${layer.label}: ${option} is ${JSON.stringify(value) ?? 'missing'}. Expected ${rank === 1 ? 'a whole number' : `one or ${rank} whole numbers`} ≥ ${least}.`,
+      `${layer.label}: ${option} is ${value === undefined ? 'missing' : quote(value)}. Expected ${rank === 1 ? 'a whole number' : `one or ${rank} whole numbers`} ≥ ${least}.`,
     );
   return list;
 }
 /** Throws ConfigError unless `value` is one of `allowed`. */
 export function oneOf<T extends string>(layer: Labelled, option: string, value: T, allowed: readonly T[]): T {
   if (!allowed.includes(value))
-    throw new ConfigError(`${layer.label}: ${option} is ${JSON.stringify(value)}. Expected ${allowed.map((a) => `'${a}'`).join(' or ')}.`);
+    throw new ConfigError(
+      `${layer.label}: ${option} is ${value === undefined ? 'missing' : quote(value)}. Expected ${allowed.map((a) => `'${a}'`).join(' or ')}.`,
+    );
   return value;
 }
 /** Throws ConfigError unless `value` is in [low, high] (or, with `isOpen`, below high). */

@@ -2,7 +2,7 @@
  * @file The one registry of classes and functions that configs name: layers, models, initializers, regularizers,
  * constraints and the user's own. Everything serialisable goes through `serializeValue` and back.
  */
-import { ConfigError, TenonError } from '../base/errors.js';
+import { ConfigError, quote, TenonError } from '../base/errors.js';
 import { isTensor } from '../tensor/index.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
@@ -97,9 +97,7 @@ export function serialize(object: Configurable): Serialized {
 /** The object that `serialize` described. Throws ConfigError for an unknown class. */
 export function deserialize(serialized: unknown, who = 'deserialize'): Configurable {
   if (!isSerialized(serialized))
-    throw new ConfigError(
-      `${who}: expected { className, config }, received ${JSON.stringify(serialized)}. Use what serializeLayer returned.`,
-    );
+    throw new ConfigError(`${who}: expected { className, config }, received ${quote(serialized)}. Use what serializeLayer returned.`);
   const cls = findClass(serialized.className);
   if (!cls)
     throw new ConfigError(

@@ -1,5 +1,5 @@
 /** @file Layers that move elements: flatten, reshape, permute, repeat, pad, crop, enlarge. Pictures are [n, h, w, c]. */
-import { ConfigError, ShapeError } from '../base/errors.js';
+import { ConfigError, quote, ShapeError } from '../base/errors.js';
 import { showShape, size } from '../base/shape.js';
 import { pad, type Tensor, upSample } from '../tensor/index.js';
 import type { Extents } from './conv.js';
@@ -32,7 +32,7 @@ export class Reshape extends Layer<ReshapeOptions> {
       targetShape.filter((d) => d === -1).length > 1
     )
       throw new ConfigError(
-        `${this.label}: targetShape is ${JSON.stringify(targetShape) ?? 'missing'}. Expected whole numbers, at most one of them -1.`,
+        `${this.label}: targetShape is ${targetShape === undefined ? 'missing' : quote(targetShape)}. Expected whole numbers, at most one of them -1.`,
       );
   }
   override call(x: Tensor): Tensor {
@@ -59,7 +59,7 @@ export class Permute extends Layer<PermuteOptions> {
     const sorted = [...(options.dims ?? [])].sort((a, b) => a - b);
     if (sorted.length === 0 || sorted.some((d, i) => d !== i + 1))
       throw new ConfigError(
-        `${this.label}: dims is ${JSON.stringify(options.dims) ?? 'missing'}. Expected 1 … ${Math.max(1, sorted.length)} in some order.`,
+        `${this.label}: dims is ${options.dims === undefined ? 'missing' : quote(options.dims)}. Expected 1 … ${Math.max(1, sorted.length)} in some order.`,
       );
   }
   override build(inputShape: PartialShape): void {
@@ -99,7 +99,7 @@ function sides(layer: Layer, option: string, value: unknown, rank: number): (rea
     if (list.every((v) => v !== null)) return list;
   }
   throw new ConfigError(
-    `${layer.label}: ${option} is ${JSON.stringify(value)}. Expected a number ≥ 0, ${rank === 1 ? '[before, after]' : '[height, width] or [[top, bottom], [left, right]]'}.`,
+    `${layer.label}: ${option} is ${quote(value)}. Expected a number ≥ 0, ${rank === 1 ? '[before, after]' : '[height, width] or [[top, bottom], [left, right]]'}.`,
   );
 }
 type Sides1D = number | readonly [number, number];
@@ -157,7 +157,7 @@ abstract class Cropping<O extends LayerOptions> extends SidesLayer<O> {
     const extents = x.shape.slice(1, -1).map((d, i) => d - this.sides[i][0] - this.sides[i][1]);
     if (extents.some((d) => d < 1))
       throw new ShapeError(
-        `${this.label}: cropping ${JSON.stringify(this.sides)} leaves nothing of input ${showShape(x.shape)}. Expected less than the extents.`,
+        `${this.label}: cropping ${quote(this.sides)} leaves nothing of input ${showShape(x.shape)}. Expected less than the extents.`,
       );
     return x.slice([0, ...this.sides.map(([before]) => before), 0], [x.shape[0], ...extents, x.shape[x.rank - 1]]);
   }
