@@ -40,7 +40,9 @@ export interface GraphToCompile {
 }
 
 export function compileGraph(graph: GraphToCompile, target: TargetInfo): CompiledGraph {
-  const roots = simplify(narrow(simplify([...graph.outputs, ...graph.writes.map((w) => w.value)])));
+  const whole = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
+  const narrowed = narrow(whole);
+  const roots = narrowed === whole ? whole : simplify(narrowed);
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));

@@ -92,8 +92,10 @@ function countOps(stmts: readonly Stmt[]): number {
 
 function elementwise(g: Group, target: TargetInfo): LoweredCall {
   const touchedBy = (idx: readonly Ix[]) => emitStores(g, new Buffers(), idx).touched;
-  const cut = cutAxes(g.shape, 'i', touchedBy(plainLoops(g.shape, 'i').idx));
-  const loops = mergeLoops(cut.shape, 'i', touchedBy(cut.compose(plainLoops(cut.shape, 'i').idx)));
+  const probe = touchedBy(plainLoops(g.shape, 'i').idx);
+  const cut = cutAxes(g.shape, 'i', probe);
+  const isCut = cut.shape.length > g.shape.length;
+  const loops = mergeLoops(cut.shape, 'i', isCut ? touchedBy(cut.compose(plainLoops(cut.shape, 'i').idx)) : probe);
   const idx = cut.compose(loops.idx);
   const buffers = new Buffers();
   const e = emitStores(g, buffers, idx);

@@ -8,6 +8,7 @@ import { ops } from '../graph/builder.js';
 import { isOp, makeNode, type Node, topological } from '../graph/node.js';
 import type { WindowArg } from '../graph/primitives/args.js';
 import { isScalarOp } from '../kernel/scalar-ops.js';
+import { isPlainConv } from './rewrite-conv.js';
 
 /** The first `extents` of each axis. */
 const first = (x: Node, extents: Shape): Node =>
@@ -108,8 +109,8 @@ export function unpadded(n: Node): Node | null {
   if (isOp(n, 'conv')) {
     // A kernel that ends in zeros: a filter's gradient, whose kernel is the gradient of the output.
     const [x, w] = n.inputs;
-    const { padding, inputDilation, kernelDilation } = n.arg;
-    if (!isOp(w, 'transpose') || padding.some(([l, h]) => l !== 0 || h !== 0) || inputDilation.some((d) => d !== 1)) return null;
+    const { kernelDilation } = n.arg;
+    if (!isOp(w, 'transpose') || !isPlainConv(n)) return null;
     const kernel = zerosAfter(w.inputs[0]);
     if (!kernel) return null;
     const short = ops.transpose(kernel, w.arg.perm);
@@ -123,8 +124,7 @@ export function unpadded(n: Node): Node | null {
 }
 
 const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
-const isReady = (n: Node): n is Node<'conv'> =>
-  isOp(n, 'conv') && n.arg.padding.every(([l, h]) => l === 0 && h === 0) && n.arg.inputDilation.every((d) => d === 1);
+const isReady = (n: Node): n is Node<'conv'> => isOp(n, 'conv') && isPlainConv(n);
 
 /** Whether a node can be made for the first extents alone. */
 function isNarrowable(n: Node): boolean {
@@ -133,8 +133,9 @@ function isNarrowable(n: Node): boolean {
   return isElementwise(n) || isReady(n) || n.op === 'slice' || n.op === 'transpose' || n.op === 'broadcast' || n.op === 'constant';
 }
 
-/** Extents of each input that the first `extents` of a narrowable node read. */
+/** Extents of each input that the first `extents` of a node read: all where it can't be cut. */
 function reads(n: Node, extents: Shape): number[][] {
+  if (!isNarrowable(n)) return n.inputs.map((i) => [...i.shape]);
   if (isElementwise(n)) return n.inputs.map(() => [...extents]);
   const [x] = n.inputs;
   if (isOp(n, 'slice')) return [extents.map((d, i) => n.arg.start[i] + (d - 1) * n.arg.stride[i] + 1)];
@@ -159,8 +160,21 @@ function reads(n: Node, extents: Shape): number[][] {
   return [];
 }
 
-/** The graph with every convolution, and what follows it element by element, no larger than some reader needs. */
-export function narrow(roots: readonly Node[]): Node[] {
+/** The node on cut inputs, with these extents. */
+function withExtents(n: Node, inputs: readonly Node[], extents: Shape): Node {
+  if (isOp(n, 'constant')) return makeNode('constant', [], n.arg, n.dtype, extents);
+  if (isOp(n, 'broadcast')) return ops.broadcast(inputs[0], extents);
+  if (isOp(n, 'reshape')) return ops.reshape(inputs[0], extents);
+  if (isOp(n, 'slice')) {
+    const { start, stride } = n.arg;
+    const end = extents.map((d, i) => (d === 0 ? start[i] : start[i] + (d - 1) * stride[i] + 1));
+    return ops.slice(inputs[0], start, end, stride);
+  }
+  return ops.make(n.op, inputs, n.arg as never);
+}
+
+/** The graph with every convolution, and what follows it element by element, no larger than some reader needs; `roots` where all are. */
+export function narrow(roots: readonly Node[]): readonly Node[] {
   const order = topological(roots);
   const needs = new Map<Node, number[]>(roots.map((r) => [r, [...r.shape]]));
   let isSmaller = false;
@@ -171,39 +185,18 @@ export function narrow(roots: readonly Node[]): Node[] {
     const need = needs.get(n) as number[];
     if (isReady(n)) for (let i = n.arg.stride.length + 1; i < need.length; i++) need[i] = n.shape[i];
     isSmaller ||= isReady(n) && !sameShape(need, n.shape);
-    const taken = isNarrowable(n) ? reads(n, need) : n.inputs.map((i) => [...i.shape]);
-    n.inputs.forEach((input, i) => {
+    reads(n, need).forEach((taken, i) => {
+      const input = n.inputs[i];
       const old = needs.get(input);
-      needs.set(input, old ? old.map((d, axis) => Math.max(d, taken[i][axis])) : taken[i]);
+      needs.set(input, old ? old.map((d, axis) => Math.max(d, taken[axis])) : taken);
     });
   }
-  if (!isSmaller) return [...roots];
+  if (!isSmaller) return roots;
   const built = new Map<Node, Node>();
   for (const n of order) {
     const need = needs.get(n) as number[];
-    const inputs = (): Node[] => {
-      const taken = isNarrowable(n) ? reads(n, need) : n.inputs.map((i) => [...i.shape]);
-      return n.inputs.map((input, i) => first(built.get(input) as Node, taken[i]));
-    };
-    if (n.inputs.length === 0)
-      built.set(n, isOp(n, 'constant') && !sameShape(need, n.shape) ? makeNode('constant', [], n.arg, n.dtype, need) : n);
-    else if (isOp(n, 'broadcast')) built.set(n, ops.broadcast(inputs()[0], need));
-    else if (isOp(n, 'reshape')) built.set(n, ops.reshape(inputs()[0], isNarrowable(n) ? need : n.shape));
-    else if (isOp(n, 'slice')) {
-      const { start, stride } = n.arg;
-      built.set(
-        n,
-        ops.slice(
-          inputs()[0],
-          start,
-          need.map((d, i) => start[i] + (d - 1) * stride[i] + 1),
-          stride,
-        ),
-      );
-    } else {
-      const given = inputs();
-      built.set(n, given.every((x, i) => x === n.inputs[i]) ? n : ops.make(n.op, given, n.arg as never));
-    }
+    const inputs = reads(n, need).map((taken, i) => first(built.get(n.inputs[i]) as Node, taken));
+    built.set(n, sameShape(need, n.shape) && inputs.every((x, i) => x === n.inputs[i]) ? n : withExtents(n, inputs, need));
   }
   return roots.map((r) => built.get(r) as Node);
 }

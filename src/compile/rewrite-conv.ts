@@ -17,10 +17,14 @@ interface Phase {
   readonly count: number;
 }
 
+/** Whether a convolution has the form that is lowered. */
+export const isPlainConv = ({ arg }: Node<'conv'>): boolean =>
+  arg.padding.every(([low, high]) => low === 0 && high === 0) && arg.inputDilation.every((d) => d === 1);
+
 /** The rewritten convolution; null when it has the form already. */
 export function rewriteConv(n: Node<'conv'>): Node | null {
+  if (isPlainConv(n)) return null;
   const { padding, inputDilation, stride, kernelDilation } = n.arg;
-  if (padding.every(([l, h]) => l === 0 && h === 0) && inputDilation.every((d) => d === 1)) return null;
   const byPhase =
     inputDilation.some((d) => d > 1) && inputDilation.every((d, i) => d === 1 || (stride[i] === 1 && kernelDilation[i] === 1));
   if (byPhase) return splitByPhase(n);

@@ -115,7 +115,7 @@ interface Job {
   readonly capture: Capture;
   readonly entry: Entry;
 }
-function prepare(tensors: readonly Tensor[]): Job | null {
+function prepare(tensors: readonly Tensor[], writes: Iterable<PendingWrite>): Job | null {
   const outputs = new Set<Node>();
   const need = (node: Node): void => {
     if (!asBuffer(node)) outputs.add(node);
@@ -123,7 +123,7 @@ function prepare(tensors: readonly Tensor[]): Job | null {
   for (const t of tensors) need(t.node);
   if (state.gradDepth === 0) {
     settleReady();
-    for (const w of pendingWrites) if (w.pendingNode) need(w.pendingNode);
+    for (const w of writes) if (w.pendingNode) need(w.pendingNode);
   }
   if (outputs.size === 0) return null;
   const c = capture([...outputs]);
@@ -180,19 +180,16 @@ export async function realize(tensors: readonly Tensor[]): Promise<void> {
     await compute(tensors);
   } catch (error) {
     // Somebody else's write may be what failed: whoever asks for that Variable is told, and nobody here.
-    const others = setApart(tensors);
+    const others = writesBeside(tensors);
     if (others.length === 0) throw error;
-    for (const w of others) {
-      pendingWrites.add(w);
-      await compute([]).catch(() => pendingWrites.delete(w));
-    }
-    await compute(tensors);
+    for (const w of others) await compute([], [w]).catch(() => pendingWrites.delete(w));
+    await compute(tensors, []);
   }
   // Looking at the node lets go of the graph behind it.
   for (const t of tensors) void t.node;
 }
-async function compute(tensors: readonly Tensor[]): Promise<void> {
-  const job = prepare(tensors);
+async function compute(tensors: readonly Tensor[], writes: Iterable<PendingWrite> = pendingWrites): Promise<void> {
+  const job = prepare(tensors, writes);
   if (!job) return;
   const device = chooseDevice(job.entry);
   // On the plain device a run is over before a promise would be; elsewhere the event loop stays free.
@@ -203,12 +200,10 @@ async function compute(tensors: readonly Tensor[]): Promise<void> {
   await track(device, device.run(compiled.executable, externals));
   settle(job, outputs);
 }
-/** Takes pending writes that are none of `tensors` out of the common run. */
-function setApart(tensors: readonly Tensor[]): PendingWrite[] {
+/** Pending writes whose values are none of `tensors`. */
+function writesBeside(tensors: readonly Tensor[]): PendingWrite[] {
   const asked = new Set(tensors.map((t) => t.node));
-  const others = [...pendingWrites].filter((w) => w.pendingNode && !asked.has(w.pendingNode));
-  for (const w of others) pendingWrites.delete(w);
-  return others;
+  return [...pendingWrites].filter((w) => w.pendingNode && !asked.has(w.pendingNode));
 }
 
 /** The same in the calling thread. Throws DeviceError where that is impossible. */
@@ -223,23 +218,22 @@ function tryRealizeSync(tensors: readonly Tensor[]): boolean {
     if (!computeSync(tensors)) return false;
   } catch (error) {
     // As in realize.
-    const others = setApart(tensors);
+    const others = writesBeside(tensors);
     if (others.length === 0) throw error;
     for (const w of others) {
-      pendingWrites.add(w);
       try {
-        computeSync([]);
+        computeSync([], [w]);
       } catch {
         pendingWrites.delete(w);
       }
     }
-    if (!computeSync(tensors)) return false;
+    if (!computeSync(tensors, [])) return false;
   }
   for (const t of tensors) void t.node;
   return true;
 }
-function computeSync(tensors: readonly Tensor[]): boolean {
-  const job = prepare(tensors);
+function computeSync(tensors: readonly Tensor[], writes: Iterable<PendingWrite> = pendingWrites): boolean {
+  const job = prepare(tensors, writes);
   return !job || runNow(job, chooseDevice(job.entry));
 }
 

@@ -86,6 +86,28 @@ export async function testPass(
   return readout;
 }
 
+/** `faces` and the caller's callbacks for one pass over a source. */
+export function passCallbacks(
+  model: AnyModel,
+  source: BatchSource,
+  options: { batchSize?: number; callbacks?: readonly Callback[] },
+  faces: readonly Callback[],
+): CallbackList {
+  return new CallbackList([...faces, ...(options.callbacks ?? [])], {
+    model,
+    params: {
+      epochs: 1,
+      initialEpoch: 0,
+      batchSize: options.batchSize ?? 32,
+      steps: source.batches,
+      samples: source.samples,
+      validates: false,
+    },
+    history: new History(),
+    stop: () => undefined,
+  });
+}
+
 /** The whole of model.evaluate. Throws ConfigError and ShapeError as fit does. */
 export async function evaluateModel(
   model: AnyModel,
@@ -104,21 +126,7 @@ export async function evaluateModel(
   const programs = new Programs(model, own, own.resolve(model, source, who));
   // Inside fit's callbacks the statistics of the epoch must survive.
   const before = new Map(programs.statistics.map((v) => [v, v.read()]));
-  const params = {
-    epochs: 1,
-    initialEpoch: 0,
-    batchSize: options.batchSize ?? 32,
-    steps: source.batches,
-    samples: source.samples,
-    validates: false,
-  };
-  const faces = faceFor(options.verbose ?? 'auto', 'test');
-  const callbacks = new CallbackList([...faces, ...(options.callbacks ?? [])], {
-    model,
-    params,
-    history: new History(),
-    stop: () => undefined,
-  });
+  const callbacks = passCallbacks(model, source, options, faceFor(options.verbose ?? 'auto', 'test'));
   const readout = await testPass(programs, source, callbacks, 0, options.signal);
   for (const [v, value] of before) v.assign(value);
   return { logs: { ...readout.logs, loss: readout.logs.loss ?? 0 }, tables: readout.tables };

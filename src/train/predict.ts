@@ -5,10 +5,9 @@ import type { AnyModel } from '../model/model.js';
 import { currentDevice } from '../tensor/engine.js';
 import { compileStep, type Step, type Tensor, wrap } from '../tensor/index.js';
 import type { Data } from './batch.js';
-import { type Callback, CallbackList } from './callbacks/callback.js';
-import { History } from './callbacks/history.js';
+import type { Callback } from './callbacks/callback.js';
 import { faceFor, type Verbose } from './callbacks/progress-bar.js';
-import { sourceOf } from './evaluate.js';
+import { passCallbacks, sourceOf } from './evaluate.js';
 import { checkOptionNames, checkVerbose, predictOptionNames } from './options.js';
 import { Breather } from './pipeline.js';
 import type { BatchForm, Stream } from './source.js';
@@ -27,7 +26,7 @@ export interface PredictOptions {
 const programsOf = new WeakMap<AnyModel, Map<string, Promise<Step>>>();
 
 /** The compiled forward pass for a form of batches. */
-function forwardProgram(model: AnyModel, form: BatchForm): Promise<Step> {
+export function forwardProgram(model: AnyModel, form: BatchForm): Promise<Step> {
   const programs = programsOf.get(model) ?? new Map<string, Promise<Step>>();
   programsOf.set(model, programs);
   const key = `${currentDevice().name}|${model.revision}|${form.key}`;
@@ -49,21 +48,7 @@ export async function predictModel(model: AnyModel, x: Data | Stream, options: P
   checkVerbose(options.verbose, who);
   const source = await sourceOf(model, who, x, undefined, options);
   model.prepare(source.shapes.inputs, who);
-  const params = {
-    epochs: 1,
-    initialEpoch: 0,
-    batchSize: options.batchSize ?? 32,
-    steps: source.batches,
-    samples: source.samples,
-    validates: false,
-  };
-  const faces = faceFor(options.verbose ?? 0, 'predict');
-  const callbacks = new CallbackList([...faces, ...(options.callbacks ?? [])], {
-    model,
-    params,
-    history: new History(),
-    stop: () => undefined,
-  });
+  const callbacks = passCallbacks(model, source, options, faceFor(options.verbose ?? 0, 'predict'));
   await callbacks.call('onPredictBegin');
   const start = performance.now();
   const next = source.open(0, 0);

@@ -10,6 +10,7 @@ import { compileStep, type Step, type StepInput } from '../tensor/index.js';
 import { matmul } from '../tensor/ops-contract.js';
 import { type Data, specOf, toColumns } from './batch.js';
 import { checkOptionNames } from './options.js';
+import { forwardProgram } from './predict.js';
 import { type RandomInputOptions, randomInputs, randomLabels } from './profile-data.js';
 import { type BatchSource, memorySource } from './source.js';
 import { Programs } from './step.js';
@@ -197,10 +198,7 @@ async function prepareStep(model: AnyModel, options: InspectOptions, who: string
   };
   if (phase === 'predict') {
     const { form, inputs: fed } = await feedOf(sourceFor({ inputs, targets: [], weight: null }));
-    const step = await compileStep((x) => ({ outputs: model.forward(form.unpack(x).inputs, false) }), form.specs, {
-      name: `${model.name}: prediction`,
-    });
-    return { step, inputs: fed, phase, batchSize: n, window: 1, begin: () => undefined };
+    return { step: await forwardProgram(model, form), inputs: fed, phase, batchSize: n, window: 1, begin: () => undefined };
   }
   if (!compiled)
     throw new ConfigError(

@@ -13,6 +13,8 @@ export interface Case {
   readonly tolerance?: number;
 }
 
+type Pair = [number, number];
+const pairs = (a: Pair, b: Pair): [Pair, Pair] => [a, b];
 const one = (
   name: string,
   covers: string | string[],
@@ -131,10 +133,7 @@ cases.push(
   one('dot transposed', 'dot', (f) => o.dot(f('f32', [40, 33]), f('f32', [50, 40]), { batch: [[], []], contract: [[0], [1]] })),
   one('dot with batches', 'dot', (f) =>
     o.dot(f('f32', [3, 4, 17, 20]), f('f32', [3, 4, 21, 20]), {
-      batch: [
-        [0, 1],
-        [0, 1],
-      ],
+      batch: pairs([0, 1], [0, 1]),
       contract: [[3], [3]],
     }),
   ),
@@ -143,10 +142,7 @@ cases.push(
     const qkv = f('f32', [2, 9, 96]);
     const part = (i: number) => heads(o.slice(qkv, [0, 0, 32 * i], [2, 9, 32 * i + 32]));
     return o.dot(part(0), part(1), {
-      batch: [
-        [0, 1],
-        [0, 1],
-      ],
+      batch: pairs([0, 1], [0, 1]),
       contract: [[3], [3]],
     });
   }),
@@ -161,144 +157,36 @@ cases.push(
     ),
   ),
   one('conv', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 10, 9, 1, 3]),
-      f('f32', [3, 3, 1, 3, 8]),
-      conv(
-        [1, 1],
-        [
-          [0, 0],
-          [0, 0],
-        ],
-        [1, 1],
-        [1, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 10, 9, 1, 3]), f('f32', [3, 3, 1, 3, 8]), conv([1, 1], pairs([0, 0], [0, 0]), [1, 1], [1, 1])),
   ),
   one('conv stride, padding, dilation', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 13, 12, 1, 5]),
-      f('f32', [3, 2, 1, 5, 17]),
-      conv(
-        [2, 3],
-        [
-          [1, 2],
-          [0, 1],
-        ],
-        [1, 1],
-        [2, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 13, 12, 1, 5]), f('f32', [3, 2, 1, 5, 17]), conv([2, 3], pairs([1, 2], [0, 1]), [1, 1], [2, 1])),
   ),
   one('conv groups', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 8, 8, 3, 4]),
-      f('f32', [3, 3, 3, 4, 6]),
-      conv(
-        [1, 1],
-        [
-          [1, 1],
-          [1, 1],
-        ],
-        [1, 1],
-        [1, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 8, 8, 3, 4]), f('f32', [3, 3, 3, 4, 6]), conv([1, 1], pairs([1, 1], [1, 1]), [1, 1], [1, 1])),
   ),
   one('conv depthwise', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 8, 8, 20, 1]),
-      f('f32', [3, 3, 20, 1, 1]),
-      conv(
-        [1, 1],
-        [
-          [1, 1],
-          [1, 1],
-        ],
-        [1, 1],
-        [1, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 8, 8, 20, 1]), f('f32', [3, 3, 20, 1, 1]), conv([1, 1], pairs([1, 1], [1, 1]), [1, 1], [1, 1])),
   ),
   one('conv transposed', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 5, 5, 1, 4]),
-      f('f32', [3, 3, 1, 4, 6]),
-      conv(
-        [1, 1],
-        [
-          [2, 1],
-          [2, 1],
-        ],
-        [2, 2],
-        [1, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 5, 5, 1, 4]), f('f32', [3, 3, 1, 4, 6]), conv([1, 1], pairs([2, 1], [2, 1]), [2, 2], [1, 1])),
   ),
   one('conv transposed by 2 and 3, taps that meet nothing', 'conv', (f) => {
     const by = (dilation: number[], kernel: number[], padding: [number, number][]) =>
       o.conv(f('f32', [2, 6, 5, 1, 4]), f('f32', [...kernel, 1, 4, 12]), conv([1, 1], padding, dilation, [1, 1]));
     return [
-      by(
-        [2, 3],
-        [5, 4],
-        [
-          [4, 3],
-          [2, 5],
-        ],
-      ),
-      by(
-        [2, 2],
-        [1, 1],
-        [
-          [0, 1],
-          [0, 0],
-        ],
-      ),
-      by(
-        [3, 1],
-        [2, 3],
-        [
-          [1, -1],
-          [1, 1],
-        ],
-      ),
-      by(
-        [2, 2],
-        [3, 3],
-        [
-          [-1, 2],
-          [2, -2],
-        ],
-      ),
+      by([2, 3], [5, 4], pairs([4, 3], [2, 5])),
+      by([2, 2], [1, 1], pairs([0, 1], [0, 0])),
+      by([3, 1], [2, 3], pairs([1, -1], [1, 1])),
+      by([2, 2], [3, 3], pairs([-1, 2], [2, -2])),
     ];
   }),
   one('conv depthwise, stride and dilation, and its filter gradient as one', 'conv', (f) => [
-    o.conv(
-      f('f32', [2, 13, 12, 24, 1]),
-      f('f32', [3, 3, 24, 1, 1]),
-      conv(
-        [2, 1],
-        [
-          [1, 1],
-          [2, 2],
-        ],
-        [1, 1],
-        [1, 2],
-      ),
-    ),
+    o.conv(f('f32', [2, 13, 12, 24, 1]), f('f32', [3, 3, 24, 1, 1]), conv([2, 1], pairs([1, 1], [2, 2]), [1, 1], [1, 2])),
     o.conv(
       o.transpose(f('f32', [2, 10, 11, 19, 1]), [4, 1, 2, 3, 0]),
       o.transpose(f('f32', [2, 4, 9, 19, 1]), [1, 2, 3, 0, 4]),
-      conv(
-        [1, 1],
-        [
-          [0, 0],
-          [0, 0],
-        ],
-        [1, 1],
-        [2, 1],
-      ),
+      conv([1, 1], pairs([0, 0], [0, 0]), [1, 1], [2, 1]),
     ),
   ]),
   one('conv 1d', 'conv', (f) => o.conv(f('f32', [2, 30, 1, 4]), f('f32', [5, 1, 4, 6]), conv([2], [[2, 2]], [1], [1]))),
@@ -319,148 +207,33 @@ cases.push(
     ),
   ),
   one('conv negative padding', 'conv', (f) =>
-    o.conv(
-      f('f32', [2, 8, 8, 1, 4]),
-      f('f32', [3, 3, 1, 4, 6]),
-      conv(
-        [1, 1],
-        [
-          [-1, 0],
-          [0, -2],
-        ],
-        [1, 1],
-        [1, 1],
-      ),
-    ),
+    o.conv(f('f32', [2, 8, 8, 1, 4]), f('f32', [3, 3, 1, 4, 6]), conv([1, 1], pairs([-1, 0], [0, -2]), [1, 1], [1, 1])),
   ),
   one('windowMax and its position', ['windowMax', 'windowArgmax'], (f) => {
     const x = f('f32', [2, 9, 8, 5]);
-    return [
-      o.windowMax(
-        x,
-        pool(
-          [2, 2],
-          [2, 2],
-          [
-            [0, 0],
-            [0, 0],
-          ],
-        ),
-      ),
-      o.windowArgmax(
-        x,
-        pool(
-          [2, 2],
-          [2, 2],
-          [
-            [0, 0],
-            [0, 0],
-          ],
-        ),
-      ),
-    ];
+    return [o.windowMax(x, pool([2, 2], [2, 2], pairs([0, 0], [0, 0]))), o.windowArgmax(x, pool([2, 2], [2, 2], pairs([0, 0], [0, 0])))];
   }),
   one('windowMax overlapping, padded', ['windowMax', 'windowArgmax'], (f) => {
     const x = f('f32', [2, 9, 8, 5]);
-    return [
-      o.windowMax(
-        x,
-        pool(
-          [3, 3],
-          [2, 1],
-          [
-            [1, 1],
-            [1, 1],
-          ],
-        ),
-      ),
-      o.windowArgmax(
-        x,
-        pool(
-          [3, 3],
-          [2, 1],
-          [
-            [1, 1],
-            [1, 1],
-          ],
-        ),
-      ),
-    ];
+    return [o.windowMax(x, pool([3, 3], [2, 1], pairs([1, 1], [1, 1]))), o.windowArgmax(x, pool([3, 3], [2, 1], pairs([1, 1], [1, 1])))];
   }),
   one('windowMax large', ['windowMax', 'windowArgmax'], (f) => {
     const x = f('f32', [2, 14, 13, 3]);
-    return [
-      o.windowMax(
-        x,
-        pool(
-          [5, 5],
-          [3, 2],
-          [
-            [2, 2],
-            [1, 2],
-          ],
-        ),
-      ),
-      o.windowArgmax(
-        x,
-        pool(
-          [5, 5],
-          [3, 2],
-          [
-            [2, 2],
-            [1, 2],
-          ],
-        ),
-      ),
-    ];
+    return [o.windowMax(x, pool([5, 5], [3, 2], pairs([2, 2], [1, 2]))), o.windowArgmax(x, pool([5, 5], [3, 2], pairs([2, 2], [1, 2])))];
   }),
   one('windowSum', 'windowSum', (f) => [
-    o.windowSum(
-      f('f32', [2, 9, 8, 5]),
-      pool(
-        [3, 2],
-        [2, 2],
-        [
-          [1, 1],
-          [0, 0],
-        ],
-      ),
-    ),
-    o.windowSum(
-      f('f32', [2, 9, 8, 5]),
-      pool(
-        [5, 5],
-        [1, 1],
-        [
-          [2, 2],
-          [2, 2],
-        ],
-      ),
-    ),
+    o.windowSum(f('f32', [2, 9, 8, 5]), pool([3, 2], [2, 2], pairs([1, 1], [0, 0]))),
+    o.windowSum(f('f32', [2, 9, 8, 5]), pool([5, 5], [1, 1], pairs([2, 2], [2, 2]))),
   ]),
   one('windowGather, windowScatter', ['windowGather', 'windowScatter'], (f) => {
-    const arg = pool(
-      [3, 3],
-      [2, 2],
-      [
-        [1, 1],
-        [1, 1],
-      ],
-    );
+    const arg = pool([3, 3], [2, 2], pairs([1, 1], [1, 1]));
     const x = f('f32', [2, 9, 8, 5]);
     const at = o.windowArgmax(x, arg);
     return [o.windowGather(f('f32', [2, 9, 8, 5]), at, arg), o.windowScatter(f('f32', [2, 5, 4, 5]), at, arg, [2, 9, 8, 5])];
   }),
   one('windowArgmax of nothing but -infinity, padded', ['windowArgmax', 'windowGather'], (f) =>
     [3, 5].flatMap((extent) => {
-      const arg = pool(
-        [extent, extent],
-        [2, 1],
-        [
-          [2, 1],
-          [1, 2],
-        ],
-      );
+      const arg = pool([extent, extent], [2, 1], pairs([2, 1], [1, 2]));
       const x = o.mul(f('f32', [2, 9, 8, 5]), o.full([2, 9, 8, 5], Number.NEGATIVE_INFINITY, 'f32'));
       const low = o.min(x, o.neg(x));
       const at = o.windowArgmax(low, arg);
@@ -468,18 +241,7 @@ cases.push(
     }),
   ),
   one('windowSpread', 'windowSpread', (f) =>
-    o.windowSpread(
-      f('f32', [2, 5, 4, 5]),
-      pool(
-        [3, 3],
-        [2, 2],
-        [
-          [1, 1],
-          [1, 1],
-        ],
-      ),
-      [2, 9, 8, 5],
-    ),
+    o.windowSpread(f('f32', [2, 5, 4, 5]), pool([3, 3], [2, 2], pairs([1, 1], [1, 1])), [2, 9, 8, 5]),
   ),
   one('take', 'take', (f) => [
     o.take(f('f32', [11, 6]), f('i32', [3, 4], integers(12, 11, 5)), 0),

@@ -103,6 +103,11 @@ export function address(list: readonly Axis[], at: readonly Expr[], of: 'a' | 'b
   return list.reduce((sum, axis, i) => iadd(sum, imul(at[i], axis[of])), base);
 }
 
+/** The flat number of an index in each of `list`, the last one fastest: what `unravel` splits. */
+export function ravel(list: readonly { readonly extent: number }[], at: readonly Expr[], base: Expr = index(0)): Expr {
+  return list.reduce((flat, { extent }, i) => iadd(imul(flat, extent), at[i]), base);
+}
+
 /** Splits `item` into an index for each extent, the last one fastest. */
 export function unravel(item: Expr, extents: readonly number[]): Expr[] {
   const out: Expr[] = [];

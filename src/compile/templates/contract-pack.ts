@@ -5,7 +5,7 @@
  */
 import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, iadd, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
-import { type Axis, accumulatorType, address, extentOf, kernelOf, named, unravel } from './contract-dims.js';
+import { type Axis, accumulatorType, address, extentOf, kernelOf, named, ravel, unravel } from './contract-dims.js';
 import { ceilDiv, type VectorPlan } from './contract-plan.js';
 
 /** Steps of one item: neighbours in memory where the operand lies along the reduction, so that lines are read whole. */
@@ -45,8 +45,7 @@ export function packedSize(p: VectorPlan, side: 'a' | 'b'): number {
 /** Where the copy of one batch and outer index begins; a tile that begins at element n follows n · steps later. */
 export function packedBase(p: VectorPlan, side: 'a' | 'b', batch: readonly Expr[], outer: readonly Expr[]): Expr {
   const q = packed(p, side);
-  const flat = [...p.batch, ...q.outer].reduce<Expr>((at, x, i) => iadd(imul(at, x.extent), [...batch, ...outer][i]), index(0));
-  return imul(flat, extentOf(p.reduce) * q.length);
+  return imul(ravel([...p.batch, ...q.outer], [...batch, ...outer]), extentOf(p.reduce) * q.length);
 }
 
 /** The kernel that writes the copy of A or B to `buffer`. */
@@ -75,8 +74,7 @@ export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel
     address([...p.batch, ...outer, ...above, last], [...batchAt, ...outerAt, ...aboveAt, first], side, index(operand.offset)),
     body,
   );
-  const step0 = above.reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), aboveAt[i]), index(0));
-  const step = named('c_step', iadd(imul(step0, last.extent), first), body);
+  const step = named('c_step', ravel([...above, last], [...aboveAt, first]), body);
   const base = named('c_base', packedBase(p, side, batchAt, outerAt), body);
 
   const k = variable('c_k');

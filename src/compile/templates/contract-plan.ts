@@ -4,14 +4,13 @@
  */
 import type { TargetInfo } from '../../kernel/target.js';
 import { type Axis, axes, type Contraction, extentOf } from './contract-dims.js';
-import { chooseTile, type TileChoice } from './tile.js';
+import { chooseTile, type TileChoice, tilesIn } from './tile.js';
 
 /** Stands in for a missing row or column dim. */
 export const unit: Axis = { extent: 1, a: 0, b: 0, parts: [] };
 
 export interface VectorPlan {
   readonly c: Contraction;
-  readonly target: TargetInfo;
   readonly batch: readonly Axis[];
   /** Row axes outside the tile, then the tiled one, then one that a tile holds whole (or `unit`). */
   readonly outerRows: readonly Axis[];
@@ -152,8 +151,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const packBCycles = copyCycles(repeat * vector.extent * steps * (strided ? 1 : 0.6));
 
   const all = chosen.cycles * repeat;
-  const colTiles = tile.cols.reduce((n, p) => n + p.count, 0);
-  const rowTiles = tile.rows.reduce((n, p) => n + p.count, 0);
+  const colTiles = tilesIn(tile.cols);
+  const rowTiles = tilesIn(tile.rows);
   const loops = [...outerRows.map((x) => x.extent), rowTiles];
   const tileVectors = (vectors / colTiles) * (tiled.extent / rowTiles) * whole.extent;
 
@@ -215,13 +214,14 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   // Panels of several tiles in L2, and rows of A that stay in L1 while they meet them all.
   const linesOfA = tiled.a === 1 ? steps * 64 : tile.rows[0].size * whole.extent * steps * 4;
   const isNear = linesOfA <= target.l1 / 2 && (tiled.a !== 1 || steps <= linesKept(Math.abs(last?.a ?? 1) * 4, target.l1) / 2);
-  const canCopyA = !aVaries && whole === unit && tile.rows[0].size * steps * 4 <= target.l1 / 2;
+  /** A copy is in order of steps, each with one element of A for a row. */
+  const canCopy = last !== undefined && whole === unit && !aVaries;
   for (const wanted of [4, 8, 16, 32, 64].filter((g) => g < 2 * colTiles && g * steps * panelWidth * 4 <= target.l2 * 0.6)) {
     const group = Math.min(wanted, colTiles);
     if (isNear) weigh(false, 'panel', group, steps, true);
-    if (canCopyA) weigh(true, 'panel', group, steps, true);
+    if (canCopy && tile.rows[0].size * steps * 4 <= target.l1 / 2) weigh(true, 'panel', group, steps, true);
   }
-  if (!aVaries && whole === unit && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
+  if (canCopy && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
     for (const blockSteps of [steps, 384, 256, 192]) {
       if (blockSteps >= 2 * steps) continue;
       for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {
@@ -244,10 +244,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     if (split > 1 && block.count < split) block = blockReduction(reduce, Math.max(1, Math.floor(steps / split)));
     split = Math.min(split, block.count);
   }
-  const { at, chunk } = rowSplit;
   return {
     c,
-    target,
     batch,
     outerRows,
     tiled,
@@ -262,7 +260,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     group,
     rowsOuter,
     block,
-    rowSplit: { at, chunk },
+    rowSplit,
     split,
     cycles,
   };

@@ -5,9 +5,10 @@
  */
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
-import { accumulatorType, address, extentOf, kernelOf, named, recover, unravel } from './contract-dims.js';
+import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel } from './contract-dims.js';
 import { packedBase } from './contract-pack.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
+import { tilesIn } from './tile.js';
 import { vectorize } from './vectorize.js';
 
 const bytesOf = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, i8: 1, u8: 1, bool: 1 } as const;
@@ -21,9 +22,9 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const { c, tile, width, reduce, block, rowSplit } = p;
   const type = accumulatorType(c);
   const pieces = tile.rows;
-  const tileCount = pieces.reduce((n, q) => n + q.count, 0);
+  const tileCount = tilesIn(pieces);
   const loops = [...p.outerRows.map((x) => x.extent), tileCount];
-  const colTiles = tile.cols.reduce((n, q) => n + q.count, 0);
+  const colTiles = tilesIn(tile.cols);
   const colGroups = ceilDiv(colTiles, p.group);
   const blocked = block.count > 1;
   /** A has an element for each lane: a batch dim is the vector's (depthwise convolutions). */
@@ -179,16 +180,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   /** Steps before the block's first. */
   const firstStep =
     blocked && (p.packA || p.packB === 'once')
-      ? named(
-          'c_step0',
-          imul(
-            reduce
-              .slice(0, block.at + 1)
-              .reduce<Expr>((n, x, i) => iadd(imul(n, x.extent), i < block.at ? blockAt[i] : blockFrom), index(0)),
-            inner,
-          ),
-          step,
-        )
+      ? named('c_step0', imul(ravel(reduce.slice(0, block.at + 1), [...blockAt.slice(0, block.at), blockFrom]), inner), step)
       : index(0);
   const aBlock = named('c_ak', blockAddress('a', index(0)), step);
   const bBlock0 = named('c_bk0', blockAddress('b', bBase), step);
@@ -395,19 +387,8 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       const perWhole = p.whole === unit ? s : [loop('c_q', 0, p.whole.extent, s)];
       return [loop('c_r', 0, at.rows, perWhole)];
     };
-    const partialIndex = (rowAt: readonly Expr[], col: Expr): Expr => {
-      let at0 = part;
-      p.batch.forEach((x, n) => {
-        at0 = iadd(imul(at0, x.extent), batchAt[n]);
-      });
-      rowAt.forEach((e, n) => {
-        at0 = iadd(imul(at0, rowAxes[n].extent), e);
-      });
-      p.outerCols.forEach((x, n) => {
-        at0 = iadd(imul(at0, x.extent), outerColsAt[n]);
-      });
-      return iadd(imul(at0, N), col);
-    };
+    const partialIndex = (rowAt: readonly Expr[], col: Expr): Expr =>
+      ravel([...p.batch, ...rowAxes, ...p.outerCols, p.vector], [...batchAt, ...rowAt, ...outerColsAt, col], part);
 
     return { head: out, pack, tile: registerTile };
   };

@@ -77,14 +77,14 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
       }
     }
   }
-  c.batch.forEach((d, at) => {
-    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) return;
+  for (const [at, d] of c.batch.entries()) {
+    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) continue;
     const form = alongBatch(c, at);
     const plan = planVector(form, axes(form.cols).length - 1, target);
-    if (!plan || plan.cycles >= bestCycles) return;
+    if (!plan || plan.cycles >= bestCycles) continue;
     best = plan;
     bestCycles = plan.cycles;
-  });
+  }
   if (!best) return { kernels: [emitDot(bestDot)], temporaries: [] };
   const type = accumulatorType(c);
   const kernels: Kernel[] = [];

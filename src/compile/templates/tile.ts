@@ -11,6 +11,9 @@ export interface Piece {
   readonly count: number;
 }
 
+/** Tiles of all pieces. */
+export const tilesIn = (pieces: readonly { readonly count: number }[]): number => pieces.reduce((n, p) => n + p.count, 0);
+
 /** Registers for R·V accumulators, V vectors of B and the broadcast (an operand of the multiply-add with AVX-512). */
 export function tileFits(rows: number, vectors: number, target: TargetInfo): boolean {
   const broadcast = target.lanes >= 16 ? 0 : 1;

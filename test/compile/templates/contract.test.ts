@@ -280,6 +280,13 @@ describe.each(targets.map((t) => [t.lanes, t] as const))('contract, %i lanes', (
     const copies = made.flatMap((m) => m.temporaries.map((t) => t.name));
     expect(new Set(copies)).toEqual(new Set(target.lanes > 1 ? ['c_packA', 'c_packB'] : copies));
     check(cases, small);
+    // Outer products have no step to copy along.
+    for (const [m, n] of [
+      [4000, 100],
+      [100, 4000],
+      [300, 300],
+    ])
+      for (const kernel of contract(matmul(m, n, 1, true, true).c, small).kernels) verifyKernel(kernel);
   });
 
   it('several dims a side, joined or not, with offsets', () => {
