@@ -169,12 +169,12 @@ export class Emitter {
     return variable(name, type);
   }
 
-  /** An i32 position made an index, clamped to the axis. */
-  position(value: Expr, extent: number): Ix {
+  /** An i32 position, found at the indices `from`, made an index, clamped to the axis. */
+  position(value: Expr, extent: number, from: readonly Ix[]): Ix {
     const bound = this.bind(
       op('max', 'index', op('min', 'index', cast('index', value), constant('index', extent - 1)), constant('index', 0)),
     );
-    return Ix.opaque(bound, bound.kind === 'var' ? bound.name : 'const', extent);
+    return Ix.opaque(bound, bound.kind === 'var' ? bound.name : 'const', extent, from);
   }
 
   #compute(n: Node, idx: readonly Ix[]): Expr {
@@ -190,11 +190,12 @@ export class Emitter {
     if (isOp(n, 'take')) {
       const rank = n.inputs[1].shape.length;
       const { axis } = n.arg;
-      const at = this.position(this.emit(n.inputs[1], idx.slice(axis, axis + rank)), n.inputs[0].shape[axis]);
+      const from = idx.slice(axis, axis + rank);
+      const at = this.position(this.emit(n.inputs[1], from), n.inputs[0].shape[axis], from);
       return this.emit(n.inputs[0], [...idx.slice(0, axis), at, ...idx.slice(axis + rank)]);
     }
     if (isOp(n, 'takeAlong')) {
-      const at = this.position(this.emit(n.inputs[1], idx), n.inputs[0].shape[n.arg.axis]);
+      const at = this.position(this.emit(n.inputs[1], idx), n.inputs[0].shape[n.arg.axis], idx);
       return this.emit(
         n.inputs[0],
         idx.map((ix, i) => (i === n.arg.axis ? at : ix)),
@@ -204,12 +205,14 @@ export class Emitter {
       const x = n.inputs[0];
       return this.emit(
         x,
-        idx.map((ix, i) => ix.add(this.position(this.emit(n.inputs[1 + i], []), x.shape[i] - n.shape[i] + 1))),
+        idx.map((ix, i) => ix.add(this.position(this.emit(n.inputs[1 + i], []), x.shape[i] - n.shape[i] + 1, []))),
       );
     }
     if (isOp(n, 'dynamicUpdateSlice')) {
       const [x, update] = n.inputs;
-      const local = idx.map((ix, i) => ix.add(this.position(this.emit(n.inputs[2 + i], []), x.shape[i] - update.shape[i] + 1).scale(-1)));
+      const local = idx.map((ix, i) =>
+        ix.add(this.position(this.emit(n.inputs[2 + i], []), x.shape[i] - update.shape[i] + 1, []).scale(-1)),
+      );
       const old = this.emit(x, idx);
       return this.#guard(
         local.map((ix, i) => this.#inside(ix, update.shape[i])),

@@ -514,7 +514,7 @@ function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredC
   const k = Ix.variable('k', count);
   const kIdx = unflattenWindow(k, indices.shape);
   const picker = new Emitter(buffers, g.members);
-  const row = picker.position(picker.emit(indices, rank === 0 ? [] : kIdx), extent);
+  const row = picker.position(picker.emit(indices, rank === 0 ? [] : kIdx), extent, kIdx);
   const value = new Emitter(buffers, g.members);
   const v = value.emit(dy, [...leadIdx, ...(rank === 0 ? [] : kIdx), ...tailIdx]);
   const at = address(row);
@@ -561,7 +561,7 @@ function scatterAlong(g: Group, n: Node<'takeAlongAdd'>): LoweredCall {
   const count = indices.shape[axis];
   const e = new Emitter(buffers, g.members);
   const source = withAxis(Ix.variable('k', count));
-  const row = e.position(e.emit(indices, source), extent);
+  const row = e.position(e.emit(indices, source), extent, source);
   const v = e.emit(dy, source);
   const at = flatten(withAxis(row), n.shape).toExpr();
   const zero = flatten(withAxis(Ix.variable('row', extent)), n.shape).toExpr();

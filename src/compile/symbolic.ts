@@ -56,10 +56,21 @@ export class Ix {
       : Ix.of([{ atom: { key: name, expr: variable(name), min: 0, max: extent - 1, depends: (n) => n === name }, factor: 1 }], 0);
   }
 
-  /** Any index expression known to lie in [0, extent); equal keys mean equal values. It counts as changing with every loop variable. */
-  static opaque(expr: Expr, key: string, extent: number): Ix {
+  /**
+   * Any index expression known to lie in [0, extent); equal keys mean equal values. It changes with the loop variables of
+   * `from`, or counts as changing with every one.
+   */
+  static opaque(expr: Expr, key: string, extent: number, from?: readonly Ix[]): Ix {
     if (expr.kind === 'const') return Ix.constant(expr.value);
-    return Ix.of([{ atom: { key, expr, min: 0, max: extent - 1, depends: () => true }, factor: 1 }], 0);
+    return Ix.of(
+      [
+        {
+          atom: { key, expr, min: 0, max: extent - 1, depends: (name) => from === undefined || from.some((ix) => ix.depends(name)) },
+          factor: 1,
+        },
+      ],
+      0,
+    );
   }
 
   private static of(terms: readonly Term[], offset: number): Ix {
