@@ -61,6 +61,9 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
+/** Steps that open a turn uncounted last about so long. */
+const warmUpMs = 150;
+
 /** A list that begins at place `by`. */
 export const rotated = <T>(list: readonly T[], by: number): T[] => list.map((_, i) => list[(i + by) % list.length]);
 
@@ -69,11 +72,14 @@ export function summarize(contender: { name: string; configuration: string }, ti
   return { name, median: median(times), min: Math.min(...times), max: Math.max(...times), unit, configuration };
 }
 
-/** Milliseconds a step: first a step that nobody counts, since the caches hold the previous contender's data. */
-async function turn(contender: Contender, steps: number, pauseMs: number): Promise<number> {
+/**
+ * Milliseconds a step: first some that nobody counts, since the caches hold the previous contender's data and a system may take
+ * a while until it has spread threads that slept over the cores.
+ */
+async function turn(contender: Contender, steps: number, ms: number, pauseMs: number): Promise<number> {
   // Threads of a peer may spin for a while after their work; nobody's time is taken while they do.
   await sleep(pauseMs);
-  await contender.run(1);
+  await contender.run(Math.max(1, Math.min(steps, Math.ceil(warmUpMs / ms))));
   return (await contender.run(steps)) / steps;
 }
 
@@ -90,7 +96,7 @@ export async function race(name: string, contenders: readonly Contender[], optio
   const paceOf = (c: Contender): number => pace.get(c) ?? 1;
   const times = new Map<Contender, number[]>(contenders.map((c) => [c, []]));
   const round = async (list: readonly Contender[], number: number, steps: (c: Contender) => number): Promise<void> => {
-    for (const c of rotated(list, number)) times.get(c)?.push(await turn(c, steps(c), pauseMs));
+    for (const c of rotated(list, number)) times.get(c)?.push(await turn(c, steps(c), paceOf(c), pauseMs));
   };
   const peers = contenders.filter((c) => c.isPeer);
   const screening = peers.length > finalists ? 3 : 0;

@@ -20,7 +20,9 @@ export class PeerProcess {
 
   constructor(name: string, command: string, args: readonly string[], env: Readonly<Record<string, string>>) {
     this.name = name;
-    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } });
+    // OpenBLAS chooses its kernels for the machine best by itself: a setting made for other programs here may name older ones.
+    const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...outer } = process.env;
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...outer, ...env } });
     const fail = (error: Error): void => {
       for (const { reject } of this.#waiting.splice(0)) reject(error);
     };
