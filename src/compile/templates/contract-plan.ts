@@ -2,6 +2,7 @@
  * @file How the vector form of a contraction is cut: the register tile, the blocks of the reduction whose panels stay in
  * cache, which operands are copied, and the items that threads share. The cheapest by a model of the cycles.
  */
+import { dtypes } from '../../base/dtype.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { type Axis, axes, type Contraction, extentOf } from './contract-dims.js';
 import { chooseTile, type TileChoice, tilesIn } from './tile.js';
@@ -77,16 +78,31 @@ function blockReduction(reduce: readonly Axis[], most: number): { at: number; ch
   return { at: 0, chunk: 1, count: 1 };
 }
 
-/** Lines that steps of `stride` bytes can keep in an 8-way cache of `bytes`: large powers of two use few of its sets. */
+/** Lines that steps of `stride` bytes can keep in a cache of `bytes` with 8 ways or more: large powers of two use few of its sets. */
 function linesKept(stride: number, bytes: number): number {
-  const way = bytes / 8;
+  const way = powerOfTwo(bytes / 8);
   const gcd = (x: number, y: number): number => (y === 0 ? x : gcd(y, x % y));
-  return (8 * way) / Math.max(64, gcd(Math.max(64, stride), way));
+  return bytes / Math.max(64, gcd(Math.max(64, stride), way));
 }
+
+/** Bytes of an operand that loops over these axes touch: windows overlap, so it may be far less than there are steps. */
+function touched(of: 'a' | 'b', loops: readonly (Axis | { readonly axis: Axis; readonly extent: number })[], element: number): number {
+  let span = 1;
+  let count = 1;
+  for (const l of loops) {
+    const { axis, extent } = 'axis' in l ? l : { axis: l, extent: l.extent };
+    if (axis[of] === 0) continue;
+    span += (extent - 1) * Math.abs(axis[of]);
+    count *= extent;
+  }
+  return Math.min(span, count) * element;
+}
+/** Bytes a cycle that a core gets from beyond its own caches while it computes. */
+const farBytes = 10;
 
 /**
  * Cycles that a step of a register tile of `height` rows loses waiting for its operands: B's panel of `width` bytes a
- * step, and A in blocks of `rows` × `steps`, copied or read where it lies.
+ * step, and A in blocks of `rows` × `steps` that touch so many bytes, copied or read where it lies.
  */
 function wait(
   a: { tiled: Axis; last: Axis | undefined; isCopied: boolean },
@@ -94,6 +110,7 @@ function wait(
   width: number,
   rows: number,
   steps: number,
+  touchedBytes: number,
   target: TargetInfo,
 ): number {
   const { tiled, last, isCopied } = a;
@@ -109,15 +126,16 @@ function wait(
     // A line a step, which the next tiles use too if it is still in L1 then.
     if (steps * (64 + width) > target.l1 * 0.9 || steps > linesKept(stride, target.l1) / 2) bytes = 64;
     if (steps > linesKept(stride, target.l1) / 2) {
-      const lines = steps * Math.ceil((rows * 4) / 64);
-      lost += lines <= linesKept(stride, target.l2) / 2 ? 0.3 : 3.5;
+      const lines = Math.ceil(touchedBytes / 64);
+      // Rows that fill the distance from step to step leave no set of the larger cache unused.
+      lost += lines <= linesKept(stride <= tiled.extent * 4 ? 64 : stride, target.l2) / 2 ? 0.3 : 3.5;
     }
     // A page a step, of which the first-level TLB knows 64.
     if (steps * stride > 64 * 4096) lost += 1.2;
   }
   if (steps * width > target.l1 * 0.75) bytes += width;
   const cycles = (height * width) / 4 / target.lanes / 2;
-  return lost + Math.max(0, bytes / 32 - cycles * 0.65);
+  return lost + Math.max(0, bytes / 24 - cycles * 0.5);
 }
 
 /** A plan with the columns `vectorAt` as the vector dim, or null if no tile fits. */
@@ -167,50 +185,93 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   };
   /** Arrays that the epilogue reads and writes, and the cycles that an element of one takes where they are walked down columns. */
   const arrays = Math.max(1, c.buffers.length - 2);
-  const far = vector.extent > 2 * panelWidth ? 0.2 : 0.05;
-  interface Cut extends Pick<VectorPlan, 'packA' | 'packB' | 'group' | 'rowsOuter' | 'block'> {
+  const farColumns = vector.extent > 2 * panelWidth ? 0.2 : 0.05;
+  interface Cut extends Pick<VectorPlan, 'packA' | 'packB' | 'group' | 'rowsOuter' | 'block' | 'split'> {
     readonly rowSplit: ReturnType<typeof cutRows>;
     readonly cycles: number;
   }
   const found: { cut: Cut | null; time: number } = { cut: null, time: Number.POSITIVE_INFINITY };
+  const rowAxes = [...outerRows, tiled, whole];
+  const outputs = repeat * rows * vector.extent;
   const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number, rowsOuter = false): void => {
-    const block = blockReduction(reduce, blockSteps);
-    const inBlock = last ? block.chunk * extentOf(reduce.slice(block.at + 1)) : 1;
+    // Where few tiles are for the threads, or all of them should meet a part of A and B while it's in cache: parts of the
+    // reduction, each with sums of its own.
+    const most = outputs * 4 > target.l2 / 2 ? 1 : Math.min(target.threads * 8, steps / 64, all / 20_000);
+    for (let split = 1; split <= Math.max(1, most); split *= 2) {
+      const fit = blockReduction(reduce, blockSteps);
+      const block = fit.count < split ? blockReduction(reduce, Math.max(1, Math.floor(steps / split))) : fit;
+      if (block.count >= split) weighSplit(packA, packB, group, block, rowsOuter, split);
+    }
+  };
+  const weighSplit = (
+    packA: boolean,
+    packB: VectorPlan['packB'],
+    group: number,
+    block: VectorPlan['block'],
+    rowsOuter: boolean,
+    split: number,
+  ): void => {
+    const inner = reduce.slice(block.at + 1);
+    const inBlock = last ? block.chunk * extentOf(inner) : 1;
+    const blocks = ceilDiv(block.count, split);
     const colItems = repeat * ceilDiv(colTiles, group);
     const once = (packA ? packACycles : 0) + (packB === 'once' ? packBCycles : 0);
+    const sum = split === 1 ? 0 : 8000 + (outputs * split) / target.threads;
     // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
     const most = Math.max(
       1,
       Math.min(
         rows,
-        group > 1 && !rowsOuter ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems),
-        Math.floor(all / colItems / 8000),
+        group > 1 && !rowsOuter ? ceilDiv(rows, 48) : ceilDiv(target.threads * 8, colItems * split),
+        Math.floor(all / colItems / split / 8000),
       ),
     );
     for (let parts = 1; parts <= most; parts = Math.max(parts + 1, Math.floor(parts * 1.2))) {
       const rowSplit = cutRows(parts);
-      const items = rowSplit.count * colItems;
+      const items = rowSplit.count * colItems * split;
       const itemRows = ceilDiv(rows, rowSplit.count);
       const tiles = (loops.reduce((n, e) => n * e, 1) / rowSplit.count) * (colTiles / ceilDiv(colTiles, group));
+      // The blocks of a part, of which some parts have one more than others.
+      const share = blocks / block.count;
+      const work = (all / rowSplit.count / colItems) * share;
+      const walked = last ? [{ axis: reduce[block.at], extent: block.chunk }, ...inner] : [];
+      const touchedBy = (over: Parameters<typeof touched>[1]) => ({
+        a: touched('a', [...rowAxes, ...over], dtypes[c.a.dtype].bytes) / rowSplit.count,
+        b: touched('b', [{ axis: vector, extent: Math.min(vector.extent, group * panelWidth) }, ...over], dtypes[c.b.dtype].bytes),
+      });
+      const block1 = touchedBy(walked);
+      const pass = touchedBy(reduce);
+      const rowTilesOf = tiles / group;
+      // What doesn't stay in cache while a block's tiles use it is fetched again: A for each tile of columns, B for each of rows.
+      const far =
+        share *
+        (block1.a + block1.b <= target.l2 * 0.6 || rowsOuter
+          ? pass.a + pass.b
+          : (tiled.a === 1 ? Math.max(pass.a, steps * rowTilesOf * 64) : pass.a) * group +
+            pass.b * (inBlock * panelWidth * 4 <= target.l2 * 0.6 ? 1 : rowTilesOf));
       const cycles =
-        all / items +
-        (packB === 'panel' ? panelCycles / colItems : 0) +
+        work +
+        Math.max(0, far / farBytes - work * 0.7) +
+        (packB === 'panel' ? (panelCycles / colItems) * share : 0) +
         // Sums put down and taken up again between blocks.
-        (block.count - 1) * tiles * tileVectors * 1.5 +
-        (rows / rowSplit.count) * (vector.extent / ceilDiv(colTiles, group)) * arrays * (rowsOuter ? 0.05 : far) +
-        (rowsOuter ? 0 : steps * tiles) *
-          wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, target);
-      const time = once + (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
+        (blocks - 1) * tiles * tileVectors * 1.5 +
+        (rows / rowSplit.count) *
+          (vector.extent / ceilDiv(colTiles, group)) *
+          (split > 1 ? 0.05 : arrays * (rowsOuter ? 0.05 : farColumns)) +
+        (rowsOuter ? 0 : steps * share * tiles) *
+          wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, block1.a, target);
+      const time = once + sum + (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
       if (time >= found.time * 0.995) continue;
       found.time = time;
-      found.cut = { packA, packB, group, rowsOuter, block, rowSplit, cycles: cycles * items + once * target.threads };
+      found.cut = { packA, packB, group, rowsOuter, block, split, rowSplit, cycles: cycles * items + (once + sum) * target.threads };
     }
   };
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
-  if (tiled.a === 1 && rowTiles > 1 && steps > 320) weigh(false, inItem, 1, 320);
+  const nearSteps = Math.max(16, Math.floor((target.l1 * 0.8) / (64 + panelWidth * 4)));
+  if (tiled.a === 1 && rowTiles > 1 && steps > nearSteps) weigh(false, inItem, 1, nearSteps);
   // Panels of several tiles in L2, and rows of A that stay in L1 while they meet them all.
   const linesOfA = tiled.a === 1 ? steps * 64 : tile.rows[0].size * whole.extent * steps * 4;
   const isNear = linesOfA <= target.l1 / 2 && (tiled.a !== 1 || steps <= linesKept(Math.abs(last?.a ?? 1) * 4, target.l1) / 2);
@@ -232,18 +293,6 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     }
   }
   if (!found.cut) return null;
-  const { packA, packB, group, rowsOuter, rowSplit, cycles } = found.cut;
-  let { block } = found.cut;
-
-  // Too few items for the threads, and enough work to share: sum parts of the reduction apart.
-  let split = 1;
-  const items = rowSplit.count * repeat * ceilDiv(colTiles, group);
-  if (target.threads > 1 && items < target.threads * 2 && all > 100_000) {
-    const want = Math.min(target.threads * 2, Math.floor(all / 40_000), Math.floor(steps / 64));
-    split = Math.max(1, Math.floor(ceilDiv(want, items)));
-    if (split > 1 && block.count < split) block = blockReduction(reduce, Math.max(1, Math.floor(steps / split)));
-    split = Math.min(split, block.count);
-  }
   return {
     c,
     batch,
@@ -255,13 +304,6 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     reduce,
     width,
     tile,
-    packA,
-    packB,
-    group,
-    rowsOuter,
-    block,
-    rowSplit,
-    split,
-    cycles,
+    ...found.cut,
   };
 }

@@ -3,6 +3,7 @@
  * blocks, copies panels of B that would be slow to read in place, and runs the register tiles. Sums wait in a local
  * between blocks; after the last one the epilogue follows on the accumulators.
  */
+import { dtypes } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel } from './contract-dims.js';
@@ -10,8 +11,6 @@ import { packedBase } from './contract-pack.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
 import { tilesIn } from './tile.js';
 import { vectorize } from './vectorize.js';
-
-const bytesOf = { f32: 4, i32: 4, u32: 4, f16: 2, bf16: 2, i8: 1, u8: 1, bool: 1 } as const;
 
 /** Names of the operands' copies. */
 export const packA = 'c_packA';
@@ -432,7 +431,7 @@ function estimateBytes(p: VectorPlan): number {
   const rows = extentOf(p.outerRows) * p.tiled.extent * p.whole.extent;
   const cols = extentOf(p.outerCols) * p.vector.extent;
   const steps = extentOf(p.reduce);
-  return batch * (rows * steps * bytesOf[p.c.a.dtype] + cols * steps * bytesOf[p.c.b.dtype] + rows * cols * 4);
+  return batch * (rows * steps * dtypes[p.c.a.dtype].bytes + cols * steps * dtypes[p.c.b.dtype].bytes + rows * cols * 4);
 }
 
 /** The ordered sum of `partial` [split, batch, rows, cols] with the epilogue. */

@@ -49,7 +49,8 @@ function alongBatch(c: Contraction, at: number): Contraction {
 /** Cycles that the epilogue takes, as far as the form decides: stores along the vector dim or across it. */
 function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): number {
   const results = extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
-  return results * (vectorOut === 1 ? 2 / target.lanes : 2);
+  // Across it every store goes to a line of its own; at multiples of a KiB those push each other out of the cache.
+  return results * (vectorOut === 1 ? 2 / target.lanes : vectorOut % 256 === 0 ? 12 : 2);
 }
 
 /**

@@ -22,11 +22,10 @@ export function tileFits(rows: number, vectors: number, target: TargetInfo): boo
 }
 
 /** Cycles of one step of the reduction: multiply-adds, loads, or the latency of too few accumulators. */
-export function tileCycles(rows: number, vectors: number, target: TargetInfo, aVaries = false): number {
-  const perVector = target.lanes >= 16 ? 1 : 0.5;
-  const loads = vectors * perVector + rows * (aVaries ? vectors * perVector : 0.5);
+export function tileCycles(rows: number, vectors: number, aVaries = false): number {
+  const loads = (vectors + rows * (aVaries ? vectors : 1)) * 0.5;
   // Loads are not free where they are hidden: of two full tiles the squarer one wins.
-  return Math.max(rows * vectors * perVector, loads, 4.5) + loads * 0.02;
+  return Math.max(rows * vectors * 0.5, loads, 4.5) + loads * 0.02;
 }
 
 /** Ways to cut `extent` into tiles of at most two sizes, none above `largest`. */
@@ -91,7 +90,7 @@ export function chooseTile(
         let cycles = 0;
         for (const r of cut) {
           for (const c of cols) {
-            const tile = steps * tileCycles(r.size * width, c.size, target, aVaries) + perTile + r.size * width * c.size * 1.5;
+            const tile = steps * tileCycles(r.size * width, c.size, aVaries) + perTile + r.size * width * c.size * 1.5;
             cycles += r.count * c.count * tile;
           }
         }

@@ -58,7 +58,8 @@ export function threadCount(): number {
   return n;
 }
 
-function cacheBytes({ fs }: NodeModules, level: number, otherwise: number): number {
+/** Data cache of a core, as Linux's files or a command of the system tell. */
+function cacheBytes({ fs, childProcess }: NodeModules, level: 1 | 2, otherwise: number): number {
   const folder = '/sys/devices/system/cpu/cpu0/cache';
   try {
     for (const entry of fs.readdirSync(folder)) {
@@ -68,7 +69,17 @@ function cacheBytes({ fs }: NodeModules, level: number, otherwise: number): numb
       if (size) return Number(size[1]) * 1024;
     }
   } catch {
-    // No such files on this system.
+    // No such files on this system, or in this virtual machine.
+  }
+  try {
+    const [command, ...args] =
+      process.platform === 'darwin'
+        ? ['sysctl', '-n', `hw.l${level}${level === 1 ? 'd' : ''}cachesize`]
+        : ['getconf', level === 1 ? 'LEVEL1_DCACHE_SIZE' : 'LEVEL2_CACHE_SIZE'];
+    const size = Number(childProcess.execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+    if (size >= 4096) return size;
+  } catch {
+    // Nor such a command.
   }
   return otherwise;
 }
