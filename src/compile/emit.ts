@@ -55,6 +55,8 @@ interface Scope {
 export class Emitter {
   /** Every index that addressed a buffer, became a value or guarded a condition: what decides which loops may merge. */
   readonly touched: Ix[] = [];
+  /** Indices that were tested to lie in [0, extent), where their range doesn't tell. */
+  readonly guards: { at: Ix; extent: number }[] = [];
   /** Reads of nodes' buffers, by address. */
   readonly reads: { node: Node; at: Ix }[] = [];
   readonly #buffers: Buffers;
@@ -151,6 +153,7 @@ export class Emitter {
     if (ix.min >= 0 && ix.max < extent) return true;
     if (ix.max < 0 || ix.min >= extent) return false;
     this.touched.push(ix);
+    this.guards.push({ at: ix, extent });
     const e = ix.toExpr();
     const low = ix.min >= 0 ? null : op('le', 'bool', constant('index', 0), e);
     const high = ix.max < extent ? null : op('lt', 'bool', e, constant('index', extent));
@@ -269,6 +272,7 @@ export class Emitter {
 
   #pad(n: Node<'pad'>, idx: readonly Ix[]): Expr {
     const x = n.inputs[0];
+    const guards = this.guards.length;
     const conditions: (Expr | boolean)[] = [];
     const inner = idx.map((ix, i) => {
       const [low, , interior] = n.arg.dims[i];
@@ -290,6 +294,8 @@ export class Emitter {
       conditions.push(this.#inside(q, x.shape[i]));
       return q;
     });
+    // All padding: the other axes' tests decide nothing.
+    if (conditions.includes(false)) this.guards.length = guards;
     return this.#guard(conditions, arithmetic(n.dtype), constant(arithmetic(n.dtype), n.arg.value), () => this.emit(x, inner));
   }
 

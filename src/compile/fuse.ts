@@ -3,6 +3,7 @@
  * kernel (or a few): it iterates over one shape, may hold one anchor (a reduction, contraction, scan …) whose finished
  * elements feed the elementwise nodes around it, and stores one or more results.
  */
+import { dtypes } from '../base/dtype.js';
 import { type Shape, sameShape, size } from '../base/shape.js';
 import { isOp, type Node, type Op, topological } from '../graph/node.js';
 import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
@@ -96,6 +97,9 @@ function elementCost(n: Node): number {
 }
 
 const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
+/** Nodes that only say where an element of their input is. */
+const isView = (n: Node): boolean =>
+  n.op === 'broadcast' || n.op === 'reshape' || n.op === 'transpose' || n.op === 'slice' || n.op === 'flip';
 /** Nodes whose element k (row-major) depends on element k of their inputs. */
 const keepsOrder = (n: Node): boolean => isElementwise(n) || n.op === 'reshape';
 
@@ -105,6 +109,53 @@ function evaluations(user: Node, input: Node, userCount: number): number {
   // A contraction reads its operands from buffers: each element was computed once.
   if (isOp(user, 'dot') || isOp(user, 'conv')) return size(input.shape);
   return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
+}
+
+/** Work up to which an element is computed anew rather than written and read again. */
+const repeatableCost = 8;
+
+/**
+ * Elementwise nodes whose formula only reads values that have a buffer anyway (and small ones): computed
+ * anew where they are read, they need none themselves.
+ */
+function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly Node[]>, isStored: (n: Node) => boolean): Set<Node> {
+  const covered = new Set<Node>();
+  const readersOf = new Map<Node, Set<Node>>();
+  const readers = (n: Node): Set<Node> => {
+    let set = readersOf.get(n);
+    if (!set) {
+      set = new Set((users.get(n) ?? []).flatMap((u) => (isView(u) ? [...readers(u)] : [u])));
+      readersOf.set(n, set);
+    }
+    return set;
+  };
+  /** Whether some read it in loops of their own, so that it gets a buffer. */
+  const hasBuffer = (n: Node): boolean =>
+    isSource(n) || isStored(n) || (readers(n).size > 1 && [...readers(n)].some((u) => !isElementwise(u)));
+  const formulas = new Map<Node, { readonly leaves: ReadonlySet<Node>; readonly cost: number }>();
+  for (const n of order) {
+    if (!isElementwise(n) && !isView(n)) continue;
+    const leaves = new Set<Node>();
+    let cost = elementCost(n);
+    for (const i of n.inputs) {
+      if (isFree(i) || 4 * size(i.shape) <= size(n.shape)) continue;
+      const formula = isStored(i) ? undefined : formulas.get(i);
+      if (formula) cost += formula.cost;
+      for (const l of formula?.leaves ?? [i]) leaves.add(l);
+    }
+    const count = readers(n).size;
+    const read = [...leaves].reduce((bytes, l) => bytes + dtypes[l.dtype].bytes, 0) * count;
+    const isCovered =
+      isElementwise(n) &&
+      cost <= repeatableCost &&
+      leaves.size > 0 &&
+      [...leaves].every((l) => hasBuffer(l) && size(l.shape) <= size(n.shape)) &&
+      // Less than to write it (which reads the lines too) and read it again.
+      read < dtypes[n.dtype].bytes * (count + 2);
+    if (isCovered) covered.add(n);
+    if (isCovered || !hasBuffer(n)) formulas.set(n, { leaves, cost });
+  }
+  return covered;
 }
 
 export interface Fusion {
@@ -127,6 +178,10 @@ export function fuse(roots: readonly Node[]): Fusion {
     const below = Math.max(0, ...n.inputs.map((i) => depth.get(i) ?? 0));
     depth.set(n, isSource(n) || isFree(n) ? 0 : isAnchor(n) ? Number.POSITIVE_INFINITY : below + elementCost(n));
   }
+
+  const operands = new Set<Node>();
+  for (const n of order) if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, operands);
+  const covered = coveredNodes(order, users, (n) => rootSet.has(n) || operands.has(n));
 
   // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
   const overAnchor = new Set<Node>();
@@ -248,9 +303,9 @@ export function fuse(roots: readonly Node[]): Fusion {
 
     const isMovement = !isElementwise(n) && elementCost(n) === 0;
     const repeats = (g: Group) => !isMovement && countIn(g) > 1.5 * size(n.shape) && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
-    const cheap = (depth.get(n) ?? 0) <= 2 || isMovement;
+    const cheap = (depth.get(n) ?? 0) <= 2 || isMovement || covered.has(n);
     const only = candidates.size === 1 ? [...candidates][0] : undefined;
-    const isEpilogue = only !== undefined && isElementwise(n) && overAnchor.has(n) && !alignedIn(only);
+    const isEpilogue = only !== undefined && isElementwise(n) && overAnchor.has(n) && !covered.has(n) && !alignedIn(only);
     if (!needsStore && only && !isEpilogue && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
     else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
       for (const g of candidates) join(g, n, countIn(g), alignedIn(g));

@@ -1,5 +1,5 @@
 /** @file Loop planning: which axes merge into one loop, and how a nest is cut into independent grid items. */
-import { type Expr, iadd, idiv, imod, imul, index, loop, op, type Stmt, variable } from '../kernel/kernel.js';
+import { constant, type Expr, iadd, idiv, imod, imul, index, loop, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { Ix } from './symbolic.js';
 
@@ -80,6 +80,19 @@ export function cutAxes(
   };
 }
 
+const around = (axes: readonly Axis[], stmts: readonly Stmt[]): Stmt[] =>
+  axes.reduceRight<Stmt[]>((inside, { name, extent }) => [loop(name, 0, extent, inside)], [...stmts]);
+
+/** All loops of a nest around its body, none of them shared by threads. The innermost one is 'simd'. */
+export function loopsAround(axes: readonly Axis[], body: readonly Stmt[]): Stmt[] {
+  const inner = axes.at(-1);
+  if (!inner) return [{ kind: 'if', cond: constant('bool', 1), then: [...body] }];
+  return around(
+    axes.slice(0, -1),
+    splitAtGuards(body, inner.name, (b) => loop(inner.name, 0, inner.extent, b, { mode: 'simd' })),
+  );
+}
+
 const product = (axes: readonly Axis[]) => axes.reduce((n, a) => n * a.extent, 1);
 
 export interface Nest {
@@ -124,9 +137,13 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
       const end = iadd(from, chunk);
       to = inner.extent % chunk === 0 ? end : op('min', 'index', end, index(inner.extent));
     }
-    let stmts: Stmt[] = splitAtGuards(body, inner.name, (b) => loop(inner.name, from, to, b, { mode }));
-    for (let i = between.length - 1; i >= 0; i--) stmts = [loop(between[i].name, 0, between[i].extent, stmts)];
-    return [...out, ...stmts];
+    return [
+      ...out,
+      ...around(
+        between,
+        splitAtGuards(body, inner.name, (b) => loop(inner.name, from, to, b, { mode })),
+      ),
+    ];
   };
   return { grid: { ...grid, extent: items * chunks }, wrap };
 }

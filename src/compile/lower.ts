@@ -24,7 +24,7 @@ import type { TargetInfo } from '../kernel/target.js';
 import { lowerContraction } from './contraction.js';
 import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
 import type { Group } from './fuse.js';
-import { type Axis, cutAxes, mergeLoops, nest, plainLoops, unpack } from './loops.js';
+import { type Axis, cutAxes, loopsAround, mergeLoops, nest, plainLoops, unpack } from './loops.js';
 import { Ix } from './symbolic.js';
 import { flatten, unflatten } from './views.js';
 
@@ -90,17 +90,81 @@ function countOps(stmts: readonly Stmt[]): number {
 
 // ---- elementwise
 
+/** A part of a group's index space: where it begins and how far it goes along each axis. */
+interface Box {
+  readonly from: readonly number[];
+  readonly extent: readonly number[];
+}
+/** Boxes that cover `shape`, of whose indices `compose` makes the group's. */
+interface Boxes {
+  readonly shape: Shape;
+  readonly compose: (idx: readonly Ix[]) => Ix[];
+  readonly list: readonly Box[];
+  /** Tests for borders that are left in them. */
+  readonly tests: number;
+}
+
+const maxBoxes = 12;
+
+/**
+ * The index space, cut where the formulas ask whether an index has passed a border (padding, pieces of a concatenation), so that
+ * no box asks again. Null if that takes too many boxes.
+ */
+function boxesOf(g: Group, shape: Shape, compose: Boxes['compose']): Boxes | null {
+  const list: Box[] = [];
+  let tests = 0;
+  const cut = (box: Box, first: number): boolean => {
+    const idx = plainLoops(box.extent, 'i').idx.map((ix, i) => ix.add(box.from[i]));
+    const { guards } = emitStores(g, new Buffers(), compose(idx));
+    for (let axis = first; axis < box.extent.length; axis++) {
+      const borders = new Set<number>();
+      for (const { at, extent } of guards) {
+        const shift = at.shiftOf(`i${axis}`);
+        if (shift === null) continue;
+        // The box's own start is in the shift.
+        for (const border of [-shift, extent - shift]) if (border > 0 && border < box.extent[axis]) borders.add(border);
+      }
+      if (borders.size === 0) continue;
+      const at = [0, ...[...borders].sort((a, b) => a - b), box.extent[axis]];
+      for (let k = 1; k < at.length; k++) {
+        const piece = {
+          from: box.from.map((f, i) => (i === axis ? f + at[k - 1] : f)),
+          extent: box.extent.map((e, i) => (i === axis ? at[k] - at[k - 1] : e)),
+        };
+        if (!cut(piece, axis + 1)) return false;
+      }
+      return true;
+    }
+    list.push(box);
+    tests += guards.length;
+    return list.length <= maxBoxes;
+  };
+  return cut({ from: shape.map(() => 0), extent: shape }, 0) ? { shape, compose, list, tests } : null;
+}
+
+/** Loops over `extent` for a body that touches such indices: cut where it divides them, merged where it steps through several as one. */
+function loopsFor(extent: Shape, prefix: string, touchedBy: (idx: readonly Ix[]) => readonly Ix[]) {
+  const probe = touchedBy(plainLoops(extent, prefix).idx);
+  const cut = cutAxes(extent, prefix, probe);
+  const isCut = cut.shape.length > extent.length;
+  const loops = mergeLoops(cut.shape, prefix, isCut ? touchedBy(cut.compose(plainLoops(cut.shape, prefix).idx)) : probe);
+  return { axes: loops.axes, idx: cut.compose(loops.idx) };
+}
+
 function elementwise(g: Group, target: TargetInfo): LoweredCall {
-  const touchedBy = (idx: readonly Ix[]) => emitStores(g, new Buffers(), idx).touched;
-  const probe = touchedBy(plainLoops(g.shape, 'i').idx);
-  const cut = cutAxes(g.shape, 'i', probe);
-  const isCut = cut.shape.length > g.shape.length;
-  const loops = mergeLoops(cut.shape, 'i', isCut ? touchedBy(cut.compose(plainLoops(cut.shape, 'i').idx)) : probe);
-  const idx = cut.compose(loops.idx);
+  const whole = boxesOf(g, g.shape, (idx) => [...idx]);
+  const cut = whole?.tests === 0 ? null : cutAxes(g.shape, 'i', emitStores(g, new Buffers(), plainLoops(g.shape, 'i').idx).touched);
+  const finer = cut && boxesOf(g, cut.shape, cut.compose);
+  const boxes = whole && finer ? (finer.tests < whole.tests ? finer : whole) : (whole ?? finer);
+  if (boxes && boxes.list.length > 1) {
+    const call = elementwiseInBoxes(g, boxes, target);
+    if (call) return call;
+  }
+  const { axes, idx } = loopsFor(g.shape, 'i', (at) => emitStores(g, new Buffers(), at).touched);
   const buffers = new Buffers();
   const e = emitStores(g, buffers, idx);
   const cost = countOps(e.body);
-  const n = nest(loops.axes, target, cost);
+  const n = nest(axes, target, cost);
   return {
     kernel: {
       label: labelOf(g),
@@ -112,6 +176,35 @@ function elementwise(g: Group, target: TargetInfo): LoweredCall {
     },
     nodes: buffers.nodes,
     inPlace: inPlaceNodes(g.shape, e, idx),
+  };
+}
+
+/** Box after box within an item; null where the axes outside of them are too few items for the threads. */
+function elementwiseInBoxes(g: Group, { shape, compose, list }: Boxes, target: TargetInfo): LoweredCall | null {
+  const lead = shape.findIndex((extent, i) => list.some((b) => b.extent[i] !== extent));
+  const grid = shape.slice(0, lead).map((extent, i) => ({ name: `g${i}`, extent }));
+  const items = size(shape.slice(0, lead));
+  if (items < 4 * target.threads) return null;
+  const outside = grid.map((a) => Ix.variable(a.name, a.extent));
+  const buffers = new Buffers();
+  const body: Stmt[] = [...unpack(variable('item'), grid)];
+  let inPlace: Set<Node> | null = null;
+  let flops = 0;
+  list.forEach((box, n) => {
+    const extent = box.extent.slice(lead);
+    const placed = (idx: readonly Ix[]): Ix[] => compose([...outside, ...idx.map((ix, i) => ix.add(box.from[lead + i]))]);
+    const { axes, idx } = loopsFor(extent, `i${n}_`, (at) => emitStores(g, new Buffers(), placed(at)).touched);
+    const at = placed(idx);
+    const e = emitStores(g, buffers, at);
+    body.push(...loopsAround(axes, e.body));
+    flops += countOps(e.body) * items * size(extent);
+    const here = inPlaceNodes(g.shape, e, at);
+    inPlace = inPlace ? new Set([...inPlace].filter((x) => here.has(x))) : here;
+  });
+  return {
+    kernel: { label: labelOf(g), buffers: buffers.params, grid: { name: 'item', extent: items }, body, flops, bytes: bytesOf(buffers) },
+    nodes: buffers.nodes,
+    inPlace: inPlace ?? new Set(),
   };
 }
 
@@ -199,9 +292,11 @@ function weave(rank: number, axes: readonly number[], o: readonly Ix[], r: reado
   return out;
 }
 
-/** How often an index steps by one in the named loop: what vectorizes. */
-const unitSteps = (touched: readonly Ix[], name: string | undefined) =>
-  name === undefined ? 0 : touched.filter((ix) => Math.abs(ix.factorOf(name)) === 1).length;
+/** How many indices step by one in the named loop: what vectorizes. Those that stand still in the other one are of small operands. */
+const unitSteps = (touched: readonly Ix[], name: string | undefined, other: string | undefined) => {
+  const steps = name === undefined ? [] : touched.filter((ix) => Math.abs(ix.factorOf(name)) === 1);
+  return steps.length + 100 * steps.filter((ix) => other !== undefined && ix.depends(other)).length;
+};
 
 /**
  * Either each output is summed on its own with a vectorized innermost loop, or a block of neighbouring outputs is
@@ -216,13 +311,14 @@ export function lowerReduction(g: Group, r: Reduction, target: TargetInfo): Lowe
   const outer = mergeLoops(g.shape, 'o', [...probe.touched, ...epilogueProbe.touched]);
   const inner = mergeLoops(r.reduced, 'r', probe.touched);
 
-  const lastOut = outer.axes[outer.axes.length - 1];
+  const lastOut = outer.axes.at(-1);
+  const lastIn = inner.axes.at(-1);
   const again = new Emitter(new Buffers(), g.members);
   r.element(again, outer.idx, inner.idx);
   const block =
     lastOut !== undefined &&
     lastOut.extent >= 4 &&
-    unitSteps(again.touched, lastOut.name) > unitSteps(again.touched, inner.axes[inner.axes.length - 1]?.name);
+    unitSteps(again.touched, lastOut.name, lastIn?.name) > unitSteps(again.touched, lastIn?.name, lastOut.name);
 
   const outputs = size(g.shape);
   const reduced = size(r.reduced);

@@ -192,7 +192,7 @@ export class Ix {
 
   /** Where this index divides the loop variable, or is it with a border passed: lengths of the runs between. */
   cutsOf(name: string): number[] {
-    const [only] = this.terms;
+    const shift = this.shiftOf(name);
     const bare = (ix: Ix) => ix.terms.length === 1 && ix.terms[0].atom.key === name && ix.offset === 0;
     const cuts: number[] = [];
     for (const { atom } of this.terms) {
@@ -201,8 +201,14 @@ export class Ix {
       if (bare(cut.of)) cuts.push(cut.by / gcd(cut.by, cut.of.terms[0].factor));
       else cuts.push(...cut.of.cutsOf(name));
     }
-    if (this.terms.length === 1 && only.atom.key === name && only.factor === 1 && this.offset < 0) cuts.push(-this.offset);
+    if (shift !== null && shift < 0) cuts.push(-shift);
     return cuts;
+  }
+
+  /** What this is more than the loop variable; null where it is no more than a shift of it. */
+  shiftOf(name: string): number | null {
+    const [only] = this.terms;
+    return this.terms.length === 1 && only.factor === 1 && only.atom.key === name ? this.offset : null;
   }
 
   depends(name: string): boolean {
