@@ -269,6 +269,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
+  if (panels) weigh(false, 'once', 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   const nearSteps = Math.max(16, Math.floor((target.l1 * 0.8) / (64 + panelWidth * 4)));
   if (tiled.a === 1 && rowTiles > 1 && steps > nearSteps) weigh(false, inItem, 1, nearSteps);
