@@ -17,7 +17,9 @@ import { fuse, isSource } from './fuse.js';
 import { copyKernel, lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
+
 import { CallOrder } from './order.js';
+import { chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
 
 /** What the caller puts into an external slot of the Program. */
@@ -46,7 +48,9 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));
-  const calls = fusion.groups.flatMap((g) => (size(g.shape) === 0 ? [] : lowerGroup(g, target)));
+  const calls = chainRows(fusion, target).flatMap((g) =>
+    'rows' in g ? lowerChain(g, target) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
+  );
 
   // ---- a place for every value
   const slots: Slot[] = [];

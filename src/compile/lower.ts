@@ -56,11 +56,12 @@ export function lowerGroup(g: Group, target: TargetInfo): LoweredCall[] {
 // ---- shared pieces
 
 /** Label of a kernel: its ops in order, repeated ones counted. */
-export function labelOf(g: Group): string {
+export const labelOf = (g: Group): string => labelsOf([g]);
+export function labelsOf(groups: readonly Group[]): string {
   const names: string[] = [];
-  for (const n of [...g.members].sort((a, b) => a.id - b.id))
+  for (const n of groups.flatMap((g) => [...g.members].sort((a, b) => a.id - b.id)))
     if (n.op !== 'constant' && n.op !== 'broadcast' && n.op !== 'reshape') names.push(n.op);
-  return names.length > 6 ? `${names.slice(0, 5).join('+')}+${names.length - 5} more` : names.join('+') || [...g.stores][0].op;
+  return names.length > 6 ? `${names.slice(0, 5).join('+')}+${names.length - 5} more` : names.join('+') || [...groups[0].stores][0].op;
 }
 
 export const bytesOf = (buffers: Buffers): number => buffers.nodes.reduce((n, b) => n + 4 * size(b.shape), 0);
@@ -82,7 +83,7 @@ export function inPlaceNodes(shape: Shape, outer: Emitter, idx: readonly Ix[], i
   return ok;
 }
 
-function countOps(stmts: readonly Stmt[]): number {
+export function countOps(stmts: readonly Stmt[]): number {
   let n = 0;
   for (const s of stmts) n += s.kind === 'if' ? countOps(s.then) + 1 : s.kind === 'for' ? countOps(s.body) : 1;
   return n;
@@ -240,7 +241,7 @@ export interface Reduction {
   element(e: Emitter, o: readonly Ix[], r: readonly Ix[]): Expr;
 }
 
-function reductionOf(n: Node): Reduction {
+export function reductionOf(n: Node): Reduction {
   const x = n.inputs[0];
   if (isOp(n, 'sum') || isOp(n, 'prod') || isOp(n, 'reduceMax') || isOp(n, 'reduceMin')) {
     const { axes } = n.arg;

@@ -329,8 +329,13 @@ T_FN float t_pow(float a, float b) {
   r = (a < 0.0f) & !whole & (x < __builtin_inff()) ? __builtin_nanf("") : r;
   return b == 0.0f ? 1.0f : r;
 }
-#pragma omp declare reduction(t_max : float : omp_out = t_max(omp_out, omp_in)) initializer(omp_priv = -__builtin_inff())
-#pragma omp declare reduction(t_min : float : omp_out = t_min(omp_out, omp_in)) initializer(omp_priv = __builtin_inff())
+/** Integers in the order of floats, NaN above all: a loop's largest float is found as an integer, of which a vector's lanes are compared in a few
+ *  steps and not one after another. */
+T_FN int t_order(float x) {
+  int b = t_bits(x);
+  return x != x ? 0x7fffffff : b ^ ((b >> 31) & 0x7fffffff);
+}
+T_FN float t_unorder(int k) { return t_float(k ^ ((k >> 31) & 0x7fffffff)); }
 
 #define T_PHILOX_ROUND { \
   unsigned long p = (unsigned long)0xD2511F53u * a, q = (unsigned long)0xCD9E8D57u * c; \

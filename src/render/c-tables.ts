@@ -105,8 +105,8 @@ export const vectorOps: Partial<Record<ScalarOp, (a: string[], kind: Kind, n: nu
 export const reductions = {
   add: { f: '+', i: '+', u: '+' },
   mul: { f: '*', i: '*', u: '*' },
-  max: { f: 't_max', i: 'max', u: 'max' },
-  min: { f: 't_min', i: 'min', u: 'min' },
+  max: { i: 'max', u: 'max' },
+  min: { i: 'min', u: 'min' },
 } as const satisfies Record<ReduceOp, Partial<Record<Kind, string>>>;
 
 export function scalarConstant(type: ValueType, value: number): string {

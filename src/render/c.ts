@@ -31,6 +31,8 @@ class CRenderer {
   readonly #lines: string[] = [];
   readonly #dtype = new Map<string, DType>();
   /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
+  /** Largest (smallest: with a minus) floats that a simd loop finds as integers. */
+  readonly #extremes = new Map<string, '' | '-'>();
   readonly #natural = new Set<string>();
   readonly #places: (number | null)[];
   #local = 0;
@@ -101,9 +103,15 @@ class CRenderer {
           `${s.kind === 'let' ? 'const ' : ''}${this.#type(s.value.type, s.value.lanes)} ${this.#name(s.name)} = ${this.expr(s.value)};`,
         );
         break;
-      case 'assign':
-        this.#push(`${this.#name(s.name)} = ${this.expr(s.value)};`);
+      case 'assign': {
+        const name = this.#name(s.name);
+        const extreme = this.#extremes.get(s.name);
+        if (extreme !== undefined && s.value.kind === 'op' && s.value.args[0].kind === 'var' && s.value.args[0].name === s.name) {
+          this.#push(`const int ${name}_at = t_order(${extreme}${this.expr(s.value.args[1])});`);
+          this.#push(`${name}_order = ${name}_at > ${name}_order ? ${name}_at : ${name}_order;`);
+        } else this.#push(`${name} = ${this.expr(s.value)};`);
         break;
+      }
       case 'store':
         this.#store(s.buffer, s.index, s.value);
         break;
@@ -136,6 +144,21 @@ class CRenderer {
   }
 
   #for(s: Stmt & { kind: 'for' }): void {
+    const extremes =
+      s.mode === 'simd' ? (s.reduce ?? []).filter((r) => (r.op === 'max' || r.op === 'min') && assignedType(s.body, r.name) === 'f32') : [];
+    for (const r of extremes) {
+      const sign = r.op === 'max' ? '' : '-';
+      this.#push(`int ${this.#name(r.name)}_order = t_order(${sign}${this.#name(r.name)});`);
+      this.#extremes.set(r.name, sign);
+    }
+    this.#loop(s);
+    for (const r of extremes) {
+      this.#push(`${this.#name(r.name)} = ${this.#extremes.get(r.name)}t_unorder(${this.#name(r.name)}_order);`);
+      this.#extremes.delete(r.name);
+    }
+  }
+
+  #loop(s: Stmt & { kind: 'for' }): void {
     const name = this.#name(s.name);
     if (s.step > 0 && this.#isNatural(s.from)) this.#natural.add(s.name);
     else this.#natural.delete(s.name);
@@ -144,7 +167,10 @@ class CRenderer {
       const count = from.kind === 'const' && to.kind === 'const' ? Math.ceil((to.value - from.value) / s.step) : 4;
       if (count > 1) this.#push(`#pragma GCC unroll ${Math.min(count, 64)}`);
     } else if (s.mode === 'simd') {
-      const clauses = (s.reduce ?? []).map((r) => ` reduction(${this.#reduction(r.op, s.body, r.name)} : ${this.#name(r.name)})`);
+      const clauses = (s.reduce ?? []).map((r) => {
+        const extreme = this.#extremes.get(r.name);
+        return ` reduction(${extreme === undefined ? this.#reduction(r.op, s.body, r.name) : 'max'} : ${this.#name(r.name)}${extreme === undefined ? '' : '_order'})`;
+      });
       this.#push(`#pragma omp simd${clauses.join('')}`);
     }
     const test = s.step > 0 ? '<' : '>';

@@ -51,7 +51,22 @@ describe('fusion', () => {
   it('does not put two users of a value into one kernel where one needs the whole of it first', () => {
     const x = feed('f32', [8, 8]).node;
     const e = o.exp(x);
-    expect(labels([o.div(e, o.reshape(o.sum(e, [1]), [8, 1]))]).length).toBeGreaterThan(1);
+    expect(labels([o.div(e, o.reshape(o.sum(e, [0]), [1, 8]))]).length).toBeGreaterThan(1);
+  });
+  it('takes the passes of a softmax row by row in one kernel', () => {
+    const x = feed('f32', [64, 8]).node;
+    const e = o.exp(o.sub(x, o.reshape(o.reduceMax(x, [1]), [64, 1])));
+    expect(labels([o.div(e, o.reshape(o.sum(e, [1]), [64, 1]))])).toEqual(['reduceMax+sub+exp+sum+div']);
+  });
+  it('stores nothing that buffered values give cheaply', () => {
+    const x = feed('f32', [64, 8]).node;
+    const mean = o.reshape(o.sum(x, [0]), [1, 8]);
+    const centred = o.sub(x, mean);
+    const { program } = compileGraph(
+      { outputs: [o.mul(centred, o.reshape(o.sum(o.mul(centred, centred), [0]), [1, 8]))], writes: [] },
+      target,
+    );
+    expect(program.buffers.filter((b) => b.place.kind === 'arena' && b.size === 512)).toEqual([]);
   });
 });
 

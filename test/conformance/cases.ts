@@ -1,4 +1,5 @@
 /** @file The cases of conformance: every primitive, on odd and ordinary shapes, and fusions that once went wrong. */
+import { gradients } from '../../src/autodiff/vjp.js';
 import type { DType } from '../../src/base/dtype.js';
 import { ops as o } from '../../src/graph/builder.js';
 import type { Node } from '../../src/graph/node.js';
@@ -318,5 +319,89 @@ cases.push(
     const centred = o.sub(x, mean);
     const variance = keep(o.mul(o.sum(o.mul(centred, centred), [1]), o.full([6], 1 / 40, 'f32')));
     return o.add(o.mul(o.mul(centred, o.rsqrt(o.add(variance, o.full([], 1e-5, 'f32')))), f('f32', [40])), f('f32', [40]));
+  }),
+);
+
+// Rows and boxes: what one kernel does for many rows one after another, and kernels cut where an index passes a border.
+const keepLast = (y: Node, x: Node): Node => o.reshape(y, [...x.shape.slice(0, -1), 1]);
+const lastAxis = (x: Node): number[] => [x.shape.length - 1];
+const rowSoftmax = (x: Node): Node => {
+  const e = o.exp(o.sub(x, keepLast(o.reduceMax(x, lastAxis(x)), x)));
+  return o.div(e, keepLast(o.sum(e, lastAxis(x)), x));
+};
+const rowNorm = (x: Node, scale: Node): Node => {
+  const share = o.full([], 1 / (x.shape.at(-1) ?? 1), 'f32');
+  const centred = o.sub(x, keepLast(o.mul(o.sum(x, lastAxis(x)), share), x));
+  const variance = keepLast(o.mul(o.sum(o.mul(centred, centred), lastAxis(x)), share), x);
+  return o.mul(o.mul(centred, o.rsqrt(o.add(variance, o.full([], 1e-5, 'f32')))), scale);
+};
+const withGradients = (y: Node, seed: Node, to: Node[]): Node[] => [y, ...gradients(y, seed, to)];
+cases.push(
+  one('rows: softmax and its gradient, masked, of a transposed product', [], (f) => {
+    const [q, k, w] = [f('f32', [3, 17, 2, 8]), f('f32', [3, 17, 2, 8]), f('f32', [3, 2, 17, 17])];
+    const heads = (x: Node) => o.transpose(x, [0, 2, 1, 3]);
+    const product = o.dot(heads(q), heads(k), {
+      contract: [[3], [3]],
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+    });
+    const mask = o.le(o.iota([3, 2, 17, 17], 3, 'i32'), o.iota([3, 2, 17, 17], 2, 'i32'));
+    const y = rowSoftmax(o.select(mask, product, o.full([3, 2, 17, 17], Number.NEGATIVE_INFINITY, 'f32')));
+    return withGradients(y, w, [q, k]);
+  }),
+  one('rows: two normalizations with a residual, and their gradients', [], (f) => {
+    const [x, scale, offset, w] = [f('f32', [5, 9, 40]), f('f32', [40]), f('f32', [40]), f('f32', [5, 9, 40])];
+    const once = o.add(x, rowNorm(x, scale));
+    return withGradients(o.add(rowNorm(o.tanh(once), scale), offset), w, [x, scale, offset]);
+  }),
+  one('rows: extremes with NaN, infinities and negative zeros', [], (f) => {
+    const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
+    const row = (special: number[]): number[] => [...numbers(19 - special.length, special.length), ...special];
+    const x = f(
+      'f32',
+      [16, 19],
+      [[], [nan], [-inf], [inf], [-nan, inf], [inf, -inf], [-0, 0], [nan, -inf]].flatMap((s) => [...row(s), ...row(s).reverse()]),
+    );
+    const none = f('f32', [16, 5], new Array<number>(80).fill(-inf));
+    const spread = (y: Node, of: Node) => o.add(of, keepLast(y, of));
+    return [
+      o.reduceMax(x, [1]),
+      o.reduceMin(x, [1]),
+      spread(o.reduceMax(x, [1]), x),
+      spread(o.reduceMin(x, [1]), x),
+      o.reduceMax(none, [1]),
+    ];
+  }),
+  one('columns: a batch normalization with relu and its gradient', [], (f) => {
+    const [x, scale, w] = [f('f32', [6, 5, 5, 8]), f('f32', [8]), f('f32', [6, 5, 5, 8])];
+    const spread = (y: Node) => o.broadcast(o.reshape(y, [1, 1, 1, 8]), x.shape);
+    const share = o.full([], 1 / 150, 'f32');
+    const centred = o.sub(x, spread(o.mul(o.sum(x, [0, 1, 2]), share)));
+    const variance = o.mul(o.sum(o.mul(centred, centred), [0, 1, 2]), share);
+    const y = o.mul(centred, spread(o.mul(o.rsqrt(o.add(variance, o.full([], 1e-3, 'f32'))), scale)));
+    return withGradients(o.select(o.le(y, o.full([], 0, 'f32')), o.full(y.shape, 0, 'f32'), y), w, [x, scale]);
+  }),
+  one('boxes: padding of several axes, inside and out, of computed values', [], (f) => {
+    const [x, y] = [f('f32', [19, 6, 7, 3]), f('f32', [19, 6, 7, 3])];
+    const inner = o.tanh(o.add(x, y));
+    const dims = (...d: [number, number, number][]) => d;
+    return [
+      o.pad(inner, dims([0, 0, 0], [1, 1, 0], [2, 1, 0], [0, 0, 0]), 0),
+      o.pad(inner, dims([0, 0, 0], [1, 0, 0], [0, 2, 0], [1, 1, 0]), -1),
+      o.pad(inner, dims([0, 0, 0], [-1, 1, 0], [1, -2, 0], [0, 0, 0]), 0),
+      o.pad(x, dims([0, 0, 0], [1, 1, 1], [0, 1, 2], [0, 0, 0]), 2),
+    ];
+  }),
+  one('boxes: concatenations of parts, of shifted parts and of heads', [], (f) => {
+    const [x, y, z] = [f('f32', [4, 5, 3, 8]), f('f32', [4, 5, 3, 8]), f('f32', [4, 3, 5, 8])];
+    const flat = (a: Node) => o.reshape(a, [20, 24]);
+    const cut = (a: Node, from: number, to: number) => o.slice(a, [0, from], [20, to]);
+    return [
+      o.concat([flat(x), o.mul(flat(y), flat(y)), flat(o.transpose(z, [0, 2, 1, 3]))], 1),
+      o.add(o.concat([cut(flat(x), 3, 24), cut(flat(y), 0, 3)], 1), flat(y)),
+      o.slice(o.concat([flat(x), flat(y)], 1), [0, 5], [20, 41]),
+    ];
   }),
 );

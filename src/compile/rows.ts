@@ -1,0 +1,198 @@
+/**
+ * @file rows: groups that walk the same rows (the passes of a softmax, a layer normalization, a loss and their gradients)
+ * become one kernel that does all of them for a row before it turns to the next: what one pass stores, the next finds in the
+ * first-level cache, and threads meet once.
+ */
+import { size } from '../base/shape.js';
+import { isOp, type Node } from '../graph/node.js';
+import { constant, type Expr, iadd, imul, index, loop, op, type Stmt, variable } from '../kernel/kernel.js';
+import type { TargetInfo } from '../kernel/target.js';
+import { arithmetic, Buffers, Emitter } from './emit.js';
+import type { Fusion, Group } from './fuse.js';
+import { bytesOf, countOps, emitStores, type LoweredCall, labelsOf, type Reduction, reductionOf } from './lower.js';
+import { Ix } from './symbolic.js';
+import { unflatten } from './views.js';
+
+/** Groups in the order in which a row takes them. */
+export interface Chain {
+  readonly groups: readonly Group[];
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Longer rows leave the first-level cache between passes, shorter chains of more work than this are no gain to compile. */
+const mostColumns = 8192;
+const mostMembers = 300;
+
+/** The rows × columns of a reduction over the last axes. */
+function rowsOf(g: Group): { rows: number; columns: number } | null {
+  const n = g.anchor;
+  if (!n || !(isOp(n, 'sum') || isOp(n, 'prod') || isOp(n, 'reduceMax') || isOp(n, 'reduceMin'))) return null;
+  const { shape } = n.inputs[0];
+  const { axes } = n.arg;
+  const first = shape.length - axes.length;
+  if (!axes.every((a) => a >= first)) return null;
+  return { rows: size(shape.slice(0, first)), columns: size(shape.slice(first)) };
+}
+
+/** A pass of a chain: the loop over a row's columns, or what is done once a row. */
+interface Pass {
+  readonly body: Stmt[];
+  readonly emitters: readonly Emitter[];
+  /** Set where it loops over the columns. */
+  readonly column: string | null;
+}
+
+function passOf(g: Group, k: number, rows: number, columns: number, buffers: Buffers): Pass {
+  const row = Ix.variable('row', rows);
+  const column = `c${k}`;
+  const c = Ix.variable(column, columns);
+  if (!g.anchor) {
+    const wide = size(g.shape) !== rows;
+    const e = emitStores(g, buffers, unflatten(wide ? row.scale(columns).add(c) : row, g.shape));
+    return { body: wide ? [loop(column, 0, columns, e.body, { mode: 'simd' })] : e.body, emitters: [e], column: wide ? column : null };
+  }
+  const r: Reduction = reductionOf(g.anchor);
+  const type = arithmetic(r.out.dtype);
+  const at = unflatten(row, g.shape);
+  const inner = new Emitter(buffers, g.members);
+  const element = r.element(inner, at, unflatten(c, r.reduced));
+  const acc: Expr = variable(`acc${k}`, type);
+  const e = emitStores(g, buffers, at, new Map([[r.out, acc]]));
+  return {
+    body: [
+      { kind: 'mut', name: `acc${k}`, value: constant(type, r.initial) },
+      loop(column, 0, columns, [...inner.body, { kind: 'assign', name: `acc${k}`, value: op(r.op, type, acc, element) }], {
+        mode: 'simd',
+        reduce: [{ name: `acc${k}`, op: r.op }],
+      }),
+      ...e.body,
+    ],
+    emitters: [inner, e],
+    column,
+  };
+}
+
+/** Whether the group's pass reads memory in order, and of what the chain stores nothing but the row's own. */
+function fits(g: Group, stored: ReadonlySet<Node>, rows: number, columns: number): boolean {
+  const { emitters, column } = passOf(g, 0, rows, columns, new Buffers());
+  const row = Ix.variable('row', rows);
+  for (const e of emitters) {
+    for (const ix of e.touched) {
+      const step = column === null ? 0 : ix.factorOf(column);
+      if (Number.isNaN(step) || (ix.depends('row') && Math.abs(step) > 1)) return false;
+    }
+    for (const { node, at } of e.reads) {
+      if (!stored.has(node)) continue;
+      const width = size(node.shape) / rows;
+      const within = at.add(row.scale(-width));
+      if (within.depends('row') || within.min < 0 || within.max >= width) return false;
+    }
+  }
+  return true;
+}
+
+/** The groups of a fusion, those of a chain together, in an order in which none comes before what it reads. */
+export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Group | Chain)[] {
+  const reads = (g: Group): Set<Group> => {
+    const out = new Set<Group>();
+    for (const m of g.members)
+      for (const i of m.inputs) {
+        const p = g.members.has(i) ? undefined : storedBy.get(i);
+        if (p && p !== g) out.add(p);
+      }
+    return out;
+  };
+  const inputs = new Map(groups.map((g) => [g, reads(g)]));
+  const chainOf = new Map<Group, Chain>();
+
+  /** Whether some group outside reads one of `inside` and is read by another. */
+  const isInterrupted = (inside: ReadonlySet<Group>): boolean => {
+    const seen = new Set<Group>();
+    const partners = (g: Group): readonly Group[] => chainOf.get(g)?.groups ?? [g];
+    const stack = [...inside].flatMap((g) => [...(inputs.get(g) ?? [])]).filter((p) => !inside.has(p));
+    for (let g = stack.pop(); g; g = stack.pop()) {
+      if (seen.has(g)) continue;
+      seen.add(g);
+      for (const partner of partners(g))
+        for (const p of inputs.get(partner) ?? []) {
+          if (inside.has(p)) return true;
+          stack.push(p);
+        }
+    }
+    return false;
+  };
+
+  const place = new Map(groups.map((g, i) => [g, i]));
+  for (const g of groups) {
+    const own = rowsOf(g);
+    if (g.anchor && !own) continue;
+    // The chains (or lone elementwise groups) that it reads, the widest first.
+    let chain: Chain | null =
+      own && own.rows >= 4 * target.threads && own.columns > 1 && own.columns <= mostColumns ? { groups: [g], ...own } : null;
+    if (own && !chain) continue;
+    if (chain && !fits(g, new Set(), chain.rows, chain.columns)) continue;
+    const producers = [...(inputs.get(g) ?? [])].sort((a, b) => (place.get(b) ?? 0) - (place.get(a) ?? 0));
+    for (const p of producers) {
+      const theirs = chainOf.get(p) ?? (p.anchor ? null : { groups: [p], rows: chain?.rows ?? 0, columns: chain?.columns ?? 0 });
+      if (!theirs || theirs.groups.includes(g) || chain?.groups.includes(p)) continue;
+      const base: Chain = chain ?? { ...theirs, groups: [g] };
+      const { rows, columns } = base;
+      if (rows === 0 || theirs.rows !== rows || theirs.columns !== columns) continue;
+      const sizes = [rows, rows * columns];
+      const all = [...new Set([...theirs.groups, ...base.groups])].sort((a, b) => (place.get(a) ?? 0) - (place.get(b) ?? 0));
+      if (!all.every((x) => sizes.includes(size(x.shape)))) continue;
+      if (all.reduce((n, x) => n + x.members.size, 0) > mostMembers) continue;
+      const stored = new Set(all.flatMap((x) => [...x.stores]));
+      if (!all.every((x) => fits(x, stored, rows, columns)) || isInterrupted(new Set(all))) continue;
+      chain = { groups: all, rows, columns };
+    }
+    if (chain) for (const x of chain.groups) chainOf.set(x, chain);
+  }
+
+  const out: (Group | Chain)[] = [];
+  const done = new Set<Group>();
+  const visit = (g: Group): void => {
+    if (done.has(g)) return;
+    const chain = chainOf.get(g);
+    const together = chain?.groups ?? [g];
+    for (const x of together) done.add(x);
+    for (const x of together) for (const p of inputs.get(x) ?? []) visit(p);
+    out.push(chain && chain.groups.length > 1 ? chain : g);
+  };
+  for (const g of groups) visit(g);
+  return out;
+}
+
+/**
+ * One kernel for a chain; an item is a few rows, which take each pass together: a row's passes wait for one another, those of
+ * different rows don't.
+ */
+export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo): LoweredCall {
+  const block = Math.max(1, Math.min(16, Math.floor(1024 / columns), Math.floor(rows / (8 * target.threads))));
+  const buffers = new Buffers();
+  const from = imul(variable('item'), block);
+  const end = iadd(from, block);
+  const body: Stmt[] = [
+    { kind: 'let', name: 'from', value: from },
+    { kind: 'let', name: 'end', value: rows % block === 0 ? end : op('min', 'index', end, index(rows)) },
+  ];
+  let flops = 0;
+  groups.forEach((g, k) => {
+    const pass = passOf(g, k, rows, columns, buffers);
+    body.push(loop('row', variable('from'), variable('end'), pass.body));
+    flops += rows * pass.emitters.reduce((n, e) => n + countOps(e.body), 0) * (pass.column ? columns : 1);
+  });
+  return {
+    kernel: {
+      label: labelsOf(groups),
+      buffers: buffers.params,
+      grid: { name: 'item', extent: Math.ceil(rows / block) },
+      body,
+      flops,
+      bytes: bytesOf(buffers),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+  };
+}
