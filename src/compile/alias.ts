@@ -45,6 +45,8 @@ function renameInBody(body: readonly Stmt[], name: (b: string) => string): Stmt[
           then: renameInBody(s.then, name),
           ...(s.otherwise ? { otherwise: renameInBody(s.otherwise, name) } : {}),
         };
+      case 'transpose':
+        return { ...s, from: name(s.from), base: go(s.base), out: name(s.out), outBase: go(s.outBase) };
       case 'argsort':
         return { ...s, key: go(s.key), out: name(s.out), outBase: go(s.outBase) };
       case 'local':

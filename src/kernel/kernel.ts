@@ -72,6 +72,17 @@ export type Stmt =
       readonly out: string;
       readonly outBase: Expr;
       readonly outStride: number;
+    }
+  /** A square of size × size f32 turned over its diagonal: out[outBase + j·outStride + i] = from[base + i·stride + j]. `size` is a number of lanes. */
+  | {
+      readonly kind: 'transpose';
+      readonly size: number;
+      readonly from: string;
+      readonly base: Expr;
+      readonly stride: number;
+      readonly out: string;
+      readonly outBase: Expr;
+      readonly outStride: number;
     };
 
 export interface BufferParam {

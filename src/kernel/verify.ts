@@ -117,6 +117,15 @@ class Verifier {
         if (!Number.isSafeInteger(s.size) || s.size < 1) this.#fail(`local "${s.name}" has size ${s.size}`);
         this.#locals.set(s.name, s);
         return;
+      case 'transpose': {
+        this.#index(s.base, 'base of a transpose');
+        this.#index(s.outBase, 'target of a transpose');
+        if (![4, 8, 16].includes(s.size)) this.#fail(`a transpose of ${s.size} × ${s.size}`);
+        const from = this.#buffers.get(s.from)?.dtype ?? this.#locals.get(s.from)?.type;
+        if (from !== 'f32' || this.#writable(s.out) !== 'f32')
+          this.#fail(`a transpose from "${s.from}" to "${s.out}", which are not both f32`);
+        return;
+      }
       case 'argsort':
         this.#define(s.name, { type: 'index', lanes: 1, kind: 'loop' });
         this.#expr(s.key);

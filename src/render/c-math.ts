@@ -385,7 +385,38 @@ static __attribute__((unused)) void t_sort(unsigned long *v, unsigned long *tmp,
 }
 `;
 
+/** Rows as vectors, whose blocks of 1, 2, 4 … lanes off the diagonal are exchanged. */
+function transposeOf(n: number): string {
+  const out = [`T_FN void t_transpose${n}(float *restrict d, long ds, const float *restrict s, long ss) {`];
+  const rows = Array.from({ length: n }, (_, i) => i);
+  for (const i of rows) out.push(`  t_f32x${n} r${i} = *(const t_f32x${n}m *)(s + ${i} * ss), q${i};`);
+  const mask = (of: (lane: number) => number) => rows.map(of).join(', ');
+  let [a, b] = ['r', 'q'];
+  for (let step = 1; step < n; step *= 2) {
+    for (const i of rows) {
+      if (i & step) continue;
+      const pair = `${a}${i}, ${a}${i + step}`;
+      out.push(`  ${b}${i} = T_SHUFFLE${n}(${pair}, ${mask((l) => (l & step ? n + l - step : l))});`);
+      out.push(`  ${b}${i + step} = T_SHUFFLE${n}(${pair}, ${mask((l) => (l & step ? n + l : l + step))});`);
+    }
+    [a, b] = [b, a];
+  }
+  for (const i of rows) out.push(`  *(t_f32x${n}m *)(d + ${i} * ds) = ${a}${i};`);
+  return [
+    '#ifdef __clang__',
+    `#define T_SHUFFLE${n}(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)`,
+    '#else',
+    `#define T_SHUFFLE${n}(A, B, ...) __builtin_shuffle(A, B, (t_i32x${n}){__VA_ARGS__})`,
+    '#endif',
+    ...out,
+    '}',
+  ].join('\n');
+}
+
 /** Static helpers, once a translation unit. */
 export function cPrelude(target: TargetInfo): string {
-  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${vectorTypes()}\n${common}`;
+  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${vectorTypes()}\n${common}\n${[4, 8, 16]
+    .filter((n) => n <= target.lanes)
+    .map(transposeOf)
+    .join('\n')}\n`;
 }

@@ -129,6 +129,11 @@ class CRenderer {
         this.#array(storage[s.type], this.#name(s.name), s.size);
         break;
       }
+      case 'transpose':
+        this.#push(
+          `t_transpose${s.size}(${this.#name(s.out)} + ${this.expr(s.outBase)}, ${s.outStride}L, ${this.#name(s.from)} + ${this.expr(s.base)}, ${s.stride}L);`,
+        );
+        break;
       case 'argsort':
         this.#argsort(s);
         break;

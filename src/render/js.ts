@@ -219,6 +219,12 @@ class Renderer {
         this.#dtypes.set(s.name, s.type);
         return '';
       }
+      case 'transpose':
+        return (
+          `${indent}for (let i$ = 0, a$ = ${this.expr(s.base)}, b$ = ${this.expr(s.outBase)}; i$ < ${s.size}; i$++)\n` +
+          `${inner}for (let j$ = 0; j$ < ${s.size}; j$++) ` +
+          `${this.#array(s.out)}[b$ + j$ * ${s.outStride} + i$] = ${this.#array(s.from)}[a$ + i$ * ${s.stride} + j$];\n`
+        );
       case 'argsort': {
         const i = identifier(s.name);
         return (

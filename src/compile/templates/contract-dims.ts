@@ -172,6 +172,11 @@ export function touched(body: readonly Stmt[], into = new Set<string>()): Set<st
         touched(s.then, into);
         touched(s.otherwise ?? [], into);
         break;
+      case 'transpose':
+        into.add(s.from).add(s.out);
+        see(s.base);
+        see(s.outBase);
+        break;
       case 'argsort':
         into.add(s.out);
         see(s.key);

@@ -3,8 +3,9 @@
  * after step, a tile's elements side by side), so that no stride of the original costs cache sets or pages later.
  * GotoBLAS's idea (Goto and van de Geijn, 2008), with both copies whole.
  */
+import type { DType } from '../../base/dtype.js';
 import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
-import { cast, iadd, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
+import { cast, iadd, idiv, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
 import { type Axis, accumulatorType, address, extentOf, kernelOf, named, ravel, unravel } from './contract-dims.js';
 import { ceilDiv, type VectorPlan } from './contract-plan.js';
 
@@ -46,6 +47,47 @@ export function packedSize(p: VectorPlan, side: 'a' | 'b'): number {
 export function packedBase(p: VectorPlan, side: 'a' | 'b', batch: readonly Expr[], outer: readonly Expr[]): Expr {
   const q = packed(p, side);
   return imul(ravel([...p.batch, ...q.outer], [...batch, ...outer]), extentOf(p.reduce) * q.length);
+}
+
+/**
+ * Copies width × count elements, whose lines lie along the steps, so that they lie across them: squares of `lanes` in registers
+ * where both are f32, line after line else.
+ */
+export function turned(
+  from: { readonly buffer: string; readonly dtype: DType; readonly base: Expr; readonly stride: number },
+  to: { readonly buffer: string; readonly type: DType; readonly base: Expr; readonly stride: number },
+  width: number,
+  count: Expr,
+  lanes: number,
+): Stmt[] {
+  const j = variable('c_j');
+  const k = variable('c_k');
+  const one: Stmt = {
+    kind: 'store',
+    buffer: to.buffer,
+    index: iadd(to.base, iadd(imul(k, to.stride), j)),
+    value: cast(to.type, load(from.buffer, from.dtype, iadd(from.base, iadd(imul(j, from.stride), k)))),
+  };
+  const lines = (first: number, last: number, start: Expr | number): Stmt[] =>
+    first === last ? [] : [loop('c_j', first, last, [loop('c_k', start, count, [one])])];
+  if (from.dtype !== 'f32' || to.type !== 'f32' || lanes < 4) return lines(0, width, 0);
+  const whole = Math.floor(width / lanes) * lanes;
+  const squares = imul(idiv(count, lanes), lanes);
+  const square: Stmt = {
+    kind: 'transpose',
+    size: lanes,
+    from: from.buffer,
+    base: iadd(from.base, iadd(imul(j, from.stride), k)),
+    stride: from.stride,
+    out: to.buffer,
+    outBase: iadd(to.base, iadd(imul(k, to.stride), j)),
+    outStride: to.stride,
+  };
+  return [
+    ...(whole > 0 ? [loop('c_k', 0, squares, [loop('c_j', 0, whole, [square], { step: lanes })], { step: lanes })] : []),
+    ...(squares.kind === 'const' && count.kind === 'const' && squares.value === count.value ? [] : lines(0, whole, squares)),
+    ...lines(whole, width, 0),
+  ];
 }
 
 /** The kernel that writes the copy of A or B to `buffer`. */
@@ -103,7 +145,17 @@ export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel
     value: cast(type, load(operand.buffer, operand.dtype, iadd(from, iadd(source, iadd(imul(k, last[side]), imul(j, axis[side])))))),
   });
   if (axis[side] !== 1 && last[side] === 1)
-    body.push(...tiles((width, source, target) => [loop('c_j', 0, width, [loop('c_k', 0, count, [copy(width, source, target)])])]));
+    body.push(
+      ...tiles((width, source, target) =>
+        turned(
+          { buffer: operand.buffer, dtype: operand.dtype, base: iadd(from, source), stride: axis[side] },
+          { buffer, type, base: iadd(target, imul(step, rowOf(width))), stride: rowOf(width) },
+          width,
+          count,
+          p.width,
+        ),
+      ),
+    );
   else
     body.push(
       loop(

@@ -162,11 +162,13 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
   const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
   const panels = strided || worthwhile;
-  const panelCycles = steps * vector.extent * (strided ? 1 : c.b.dtype === 'f32' ? 0.35 : 0.6) * repeat;
+  /** Cycles to copy an element: squares in registers, one after another from scattered places, or vectors. */
+  const copyOne = strided ? (c.b.dtype === 'f32' && last?.b === 1 ? 0.5 : 1.5) : c.b.dtype === 'f32' ? 0.35 : 0.6;
+  const panelCycles = steps * vector.extent * copyOne * repeat;
   /** Copying once is a kernel of its own: its start and end, and the elements shared by the threads. */
   const copyCycles = (elements: number): number => 4000 + elements / target.threads;
   const packACycles = copyCycles(extentOf(batch) * rows * steps * 0.8);
-  const packBCycles = copyCycles(repeat * vector.extent * steps * (strided ? 1 : 0.6));
+  const packBCycles = copyCycles(repeat * vector.extent * steps * Math.max(0.5, copyOne));
 
   const all = chosen.cycles * repeat;
   const colTiles = tilesIn(tile.cols);

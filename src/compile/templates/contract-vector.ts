@@ -7,7 +7,7 @@ import { dtypes } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel } from './contract-dims.js';
-import { packedBase } from './contract-pack.js';
+import { packedBase, turned } from './contract-pack.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
 import { tilesIn } from './tile.js';
 import { vectorize } from './vectorize.js';
@@ -184,11 +184,11 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const aBlock = named('c_ak', blockAddress('a', index(0)), step);
   const bBlock0 = named('c_bk0', blockAddress('b', bBase), step);
 
-  /** Loops over a block's steps; `of` gets A's and B's offsets and the panel's row. */
-  const reduceNest = (of: (a: Expr, b: Expr, row: Expr) => Stmt[], innermost: 'serial' | 'simd' = 'serial'): Stmt[] => {
+  /** Loops over a block's steps, or over lines of the innermost ones; `of` gets A's and B's offsets and the panel's row. */
+  const reduceNest = (of: (a: Expr, b: Expr, row: Expr) => Stmt[], innermost: 'serial' | 'lines' = 'serial'): Stmt[] => {
     if (reduce.length === 0) return of(index(0), index(0), index(0));
     const walk = (i: number, a: Expr, b: Expr, row: Expr): Stmt[] => {
-      if (i === reduce.length) return of(a, b, row);
+      if (i === reduce.length - (innermost === 'lines' ? 1 : 0)) return of(a, b, row);
       const at = variable(`c_k${i}`);
       const inside: Stmt[] = [];
       const last = i === reduce.length - 1;
@@ -202,7 +202,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           keep('c_kr', iadd(row, imul(at, rest))),
         ),
       );
-      return [loop(`c_k${i}`, 0, i === block.at ? blockLength : reduce[i].extent, inside, last ? { mode: innermost } : {})];
+      return [loop(`c_k${i}`, 0, i === block.at ? blockLength : reduce[i].extent, inside)];
     };
     return walk(block.at, index(0), index(0), index(0));
   };
@@ -240,11 +240,16 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
       // Where steps are neighbours in memory, line after line is read whole: columns would fetch each line many times.
       if (p.vector.b !== 1 && reduce[reduce.length - 1]?.b === 1)
         pack.push(
-          loop(
-            'c_j',
-            0,
-            tileWidth,
-            reduceNest((_, b, row) => [copy(b, row)]),
+          ...reduceNest(
+            (_, b, row) =>
+              turned(
+                { buffer: c.b.buffer, dtype: c.b.dtype, base: iadd(bBlock, b), stride: p.vector.b },
+                { buffer: 'c_panel', type, base: iadd(panel, imul(row, stride)), stride },
+                tileWidth,
+                reduce.length - 1 === block.at ? blockLength : index(reduce[reduce.length - 1].extent),
+                width,
+              ),
+            'lines',
           ),
         );
       else pack.push(...reduceNest((_, b, row) => [loop('c_j', 0, tileWidth, [copy(b, row)], { mode: 'simd' })]));
