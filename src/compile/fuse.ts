@@ -129,16 +129,38 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
     }
     return set;
   };
-  /** Whether some read it in loops of their own, so that it gets a buffer. */
+  // Anchors on the way to a node, and on the way to the first that reads it: where its loops run.
+  const level = new Map<Node, number>();
+  for (const n of order) level.set(n, Math.max(0, ...n.inputs.map((i) => (level.get(i) ?? 0) + (isAnchor(i) ? 1 : 0))));
+  const home = new Map<Node, number>();
+  for (const n of [...order].reverse()) {
+    const own = level.get(n) ?? 0;
+    const first = Math.min(...[...readers(n)].map((u) => home.get(u) ?? 0));
+    home.set(n, isElementwise(n) && !isStored(n) && Number.isFinite(first) ? Math.max(own, first) : own);
+  }
+  const isReadLater = (n: Node): boolean => [...readers(n)].some((u) => !isElementwise(u) || (home.get(u) ?? 0) > (home.get(n) ?? 0));
+  const isSmall = (i: Node, n: Node): boolean => isFree(i) || 4 * size(i.shape) <= size(n.shape);
+  /** Bytes an element of what is cheap to compute from a node alone and read later: from twice its own on, the node is stored instead. */
+  const saved = new Map<Node, number>();
+  for (const n of order) {
+    const [only, ...others] = new Set(n.inputs.filter((i) => !isSmall(i, n)));
+    if (!isElementwise(n) || !only || others.length > 0 || !isElementwise(only) || elementCost(n) > repeatableCost || !isReadLater(n))
+      continue;
+    saved.set(only, (saved.get(only) ?? 0) + dtypes[n.dtype].bytes);
+  }
+  /** Whether it gets a buffer: some read it in loops of their own, or would read what it makes. */
   const hasBuffer = (n: Node): boolean =>
-    isSource(n) || isStored(n) || (readers(n).size > 1 && [...readers(n)].some((u) => !isElementwise(u)));
+    isSource(n) ||
+    isStored(n) ||
+    (readers(n).size > 1 && [...readers(n)].some((u) => !isElementwise(u))) ||
+    (saved.get(n) ?? 0) >= 2 * dtypes[n.dtype].bytes;
   const formulas = new Map<Node, { readonly leaves: ReadonlySet<Node>; readonly cost: number }>();
   for (const n of order) {
     if (!isElementwise(n) && !isView(n)) continue;
     const leaves = new Set<Node>();
     let cost = elementCost(n);
     for (const i of n.inputs) {
-      if (isFree(i) || 4 * size(i.shape) <= size(n.shape)) continue;
+      if (isSmall(i, n)) continue;
       const formula = isStored(i) ? undefined : formulas.get(i);
       if (formula) cost += formula.cost;
       for (const l of formula?.leaves ?? [i]) leaves.add(l);
