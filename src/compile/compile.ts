@@ -13,8 +13,9 @@ import { printKernel } from '../kernel/print.js';
 import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
+import { copyKernel } from './elementwise.js';
 import { fuse, isSource } from './fuse.js';
-import { copyKernel, lowerGroup, temporary } from './lower.js';
+import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
 

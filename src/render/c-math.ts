@@ -1,36 +1,12 @@
 /**
- * @file The prelude of every rendered C translation unit: vector types, storage conversions, integer rules, Philox,
+ * @file The prelude of every rendered C translation unit: storage conversions, integer rules, Philox,
  * sorting, and elementary functions as branch-free scalar code that GCC and clang vectorize once it is inlined in a
  * simd loop. No header is included (immintrin.h alone costs 0.4 s). Errors in ulp of the result, over all floats
  * against double precision (test/long/math.test.ts, with fused multiply-add; a sample without); NaN and ±inf as in libm.
  * Sources: Cephes (log, sin, cos), Cody & Waite (reductions), own minimax fits (exp, expm1, tanh, erf), Random123 (Philox4x32-10).
  */
 import type { TargetInfo } from '../kernel/target.js';
-
-/** Lanes for which vector types exist. */
-export const vectorWidths = [2, 4, 8, 16, 32] as const;
-
-function vectorTypes(): string {
-  const rows: string[] = [];
-  const scalars: [string, string, number][] = [
-    ['f32', 'float', 4],
-    ['i32', 'int', 4],
-    ['u32', 'unsigned', 4],
-    ['u16', 'unsigned short', 2],
-    ['i8', 'signed char', 1],
-    ['u8', 'unsigned char', 1],
-  ];
-  for (const n of vectorWidths) {
-    for (const [name, c, bytes] of scalars) {
-      rows.push(`typedef ${c} t_${name}x${n} __attribute__((vector_size(${n * bytes})));`);
-      // In memory: any element address, any neighbour's type.
-      rows.push(`typedef ${c} t_${name}x${n}m __attribute__((vector_size(${n * bytes}), aligned(${bytes}), may_alias));`);
-    }
-    const s = Array.from({ length: n }, () => 's_').join(', ');
-    rows.push(`#define T_SPLAT${n}(T, V, X) ({ T s_ = (X); (V){${s}}; })`);
-  }
-  return rows.join('\n');
-}
+import { cTransposes, cVectorTypes } from './c-vectors.js';
 
 const common = String.raw`
 #ifndef __clang__
@@ -385,38 +361,7 @@ static __attribute__((unused)) void t_sort(unsigned long *v, unsigned long *tmp,
 }
 `;
 
-/** Rows as vectors, whose blocks of 1, 2, 4 … lanes off the diagonal are exchanged. */
-function transposeOf(n: number): string {
-  const out = [`T_FN void t_transpose${n}(float *restrict d, long ds, const float *restrict s, long ss) {`];
-  const rows = Array.from({ length: n }, (_, i) => i);
-  for (const i of rows) out.push(`  t_f32x${n} r${i} = *(const t_f32x${n}m *)(s + ${i} * ss), q${i};`);
-  const mask = (of: (lane: number) => number) => rows.map(of).join(', ');
-  let [a, b] = ['r', 'q'];
-  for (let step = 1; step < n; step *= 2) {
-    for (const i of rows) {
-      if (i & step) continue;
-      const pair = `${a}${i}, ${a}${i + step}`;
-      out.push(`  ${b}${i} = T_SHUFFLE${n}(${pair}, ${mask((l) => (l & step ? n + l - step : l))});`);
-      out.push(`  ${b}${i + step} = T_SHUFFLE${n}(${pair}, ${mask((l) => (l & step ? n + l : l + step))});`);
-    }
-    [a, b] = [b, a];
-  }
-  for (const i of rows) out.push(`  *(t_f32x${n}m *)(d + ${i} * ds) = ${a}${i};`);
-  return [
-    '#ifdef __clang__',
-    `#define T_SHUFFLE${n}(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)`,
-    '#else',
-    `#define T_SHUFFLE${n}(A, B, ...) __builtin_shuffle(A, B, (t_i32x${n}){__VA_ARGS__})`,
-    '#endif',
-    ...out,
-    '}',
-  ].join('\n');
-}
-
 /** Static helpers, once a translation unit. */
 export function cPrelude(target: TargetInfo): string {
-  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${vectorTypes()}\n${common}\n${[4, 8, 16]
-    .filter((n) => n <= target.lanes)
-    .map(transposeOf)
-    .join('\n')}\n`;
+  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${cVectorTypes()}\n${common}\n${cTransposes(target.lanes)}\n`;
 }

@@ -8,7 +8,6 @@ import { dtypes } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';
 import type { Expr, Kernel, ReduceOp, Stmt, ValueType } from '../kernel/kernel.js';
 import { placeLocals } from './c-locals.js';
-import { vectorWidths } from './c-math.js';
 import {
   type Kind,
   kinds,
@@ -22,6 +21,7 @@ import {
   vectorOps,
   vectorTypes,
 } from './c-tables.js';
+import { vectorWidths } from './c-vectors.js';
 
 export { cScratchBytes } from './c-locals.js';
 export { cPrelude } from './c-math.js';
