@@ -31,8 +31,11 @@ export interface Device {
   /** A read-only buffer over `data`, without a copy where the device can; `data` must not change while it is used. */
   wrap(dtype: DType, data: TypedArray): DeviceBuffer;
   compile(program: Program): Promise<Executable>;
-  /** Runs once; `externals[slot]` for each external slot. Rejects with DeviceError when the device fails. */
-  run(executable: Executable, externals: readonly DeviceBuffer[]): Promise<void>;
+  /**
+   * Runs once; `externals[slot]` for each external slot. Resolves to copies of the buffers `results` as the run leaves them: the next run
+   * may begin before they are made, so it must not write to those. Rejects with DeviceError when the device fails.
+   */
+  run(executable: Executable, externals: readonly DeviceBuffer[], results?: readonly DeviceBuffer[]): Promise<TypedArray[]>;
   /** Copies a buffer out, after all runs before. */
   read(buffer: DeviceBuffer): Promise<TypedArray>;
   /** For devices that can: runs once as `run` does, one kernel after another; resolves to the milliseconds of each call of the Program. */

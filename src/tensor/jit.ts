@@ -135,7 +135,7 @@ function launch(
   leaves: readonly Tensor[],
   values: ReadonlyMap<Variable, Tensor>,
   device: Device,
-): { buffers: DeviceBuffer[]; run: Promise<void> } {
+): { buffers: DeviceBuffer[]; run: Promise<unknown> } {
   const buffers = entry.outputs.map((o) => device.allocate(o.dtype, size(o.shape)));
   const content = (t: Tensor | undefined): DeviceBuffer => contentOf(t).buffer(device);
   const resolve = (slot: Slot): DeviceBuffer => {

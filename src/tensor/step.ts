@@ -48,6 +48,7 @@ type Binding =
   | { kind: 'input'; index: number }
   | { kind: 'read'; variable: Variable }
   | { kind: 'write'; variable: Variable }
+  | { kind: 'output'; index: number }
   | { kind: 'fixed'; buffer: DeviceBuffer };
 
 export class Step {
@@ -66,7 +67,9 @@ export class Step {
   readonly #name: string;
   readonly #bindings: readonly Binding[];
   readonly #variables: readonly Variable[];
-  readonly #results: readonly DeviceBuffer[];
+  /** Two sets: a run begins before the results of the one before are copied. */
+  readonly #results: readonly (readonly DeviceBuffer[])[];
+  #turn = 0;
   readonly #sizes: readonly number[];
   /** Keeps captured buffers alive. */
   readonly #held: readonly Node[];
@@ -93,15 +96,14 @@ export class Step {
     this.outputs = outputs;
     this.written = parts.written;
     this.#sizes = parts.inputs.map((s) => size(s.shape));
-    this.#results = outputs.map((s) => device.allocate(s.dtype, size(s.shape)));
+    this.#results = [0, 1].map(() => outputs.map((s) => device.allocate(s.dtype, size(s.shape))));
     const held: Node[] = [];
     const variables = new Set<Variable>();
     const bind = (slot: Slot): Binding => {
       switch (slot.kind) {
         case 'input':
-          return slot;
         case 'output':
-          return { kind: 'fixed', buffer: this.#results[slot.index] };
+          return slot;
         case 'buffer': {
           held.push(slot.node);
           const storage = slot.node.arg;
@@ -151,7 +153,7 @@ export class Step {
         `profile ${this.#name}: the device ${device.name} has no profile. Expected one that times its kernels. Use the native device.`,
       );
     this.#check(inputs);
-    return this.#whenReady(inputs, () => track(device, profile(this.executable, this.#externals(inputs))));
+    return this.#whenReady(inputs, () => track(device, profile(this.executable, this.#externals(inputs, this.#results[0]))));
   }
 
   /** Calls `launch` when it's this run's turn and everything that it binds is on the device. */
@@ -195,12 +197,14 @@ export class Step {
     for (const x of inputs) if (isTensor(x) && !storageOf(x.node)?.availableOn(this.device)) return false;
     return true;
   }
-  #externals(inputs: readonly StepInput[]): DeviceBuffer[] {
+  #externals(inputs: readonly StepInput[], results: readonly DeviceBuffer[]): DeviceBuffer[] {
     const { device } = this;
     const resolve = (b: Binding): DeviceBuffer => {
       switch (b.kind) {
         case 'fixed':
           return b.buffer;
+        case 'output':
+          return results[b.index];
         case 'read':
           return b.variable.readBuffer(device);
         case 'write':
@@ -215,16 +219,15 @@ export class Step {
   }
   #launch(inputs: readonly StepInput[]): Promise<TypedArray[]> {
     const { device } = this;
-    // The reads are queued at once, so a second run cannot overwrite these results before they are read.
-    const run = device.run(this.executable, this.#externals(inputs));
-    const reads = this.#results.map((r, i) => {
-      const read = device.read(r);
+    this.#turn = 1 - this.#turn;
+    const results = this.#results[this.#turn];
+    const decode = (data: TypedArray, i: number): TypedArray => {
       const { dtype } = this.outputs[i];
-      return dtype === 'f16' || dtype === 'bf16' ? read.then((data) => decodeArray(dtype, data)) : read;
-    });
+      return dtype === 'f16' || dtype === 'bf16' ? decodeArray(dtype, data) : data;
+    };
     return track(
       device,
-      Promise.all([run, ...reads]).then(([, ...data]) => data),
+      device.run(this.executable, this.#externals(inputs, results), results).then((data) => data.map(decode)),
     );
   }
 }

@@ -87,7 +87,7 @@ export function deviceConformance(device: () => Device): void {
     const executable = await d.compile(increment(1000, 1e8));
     const y = d.allocate('i32', 1000);
     const reads: Promise<TypedArray>[] = [];
-    const runs: Promise<void>[] = [];
+    const runs: Promise<unknown>[] = [];
     for (let i = 0; i < 20; i++) {
       runs.push(d.run(executable, [y]));
       if (i === 9) {

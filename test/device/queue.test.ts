@@ -18,6 +18,29 @@ describe('FifoQueue', () => {
     expect(results).toEqual(['a', 3, 'c']);
   });
 
+  it('lets neighbours run together, up to their number, and nothing else beside them', async () => {
+    const q = new FifoQueue();
+    const seen: string[] = [];
+    const slow = (name: string) => async () => {
+      seen.push(`${name} begins`);
+      await later(0);
+      seen.push(`${name} ends`);
+    };
+    await Promise.all([
+      q.add(slow('a'), 2),
+      q.add(slow('b'), 2),
+      q.add(slow('c'), 2),
+      q.add(slow('alone')),
+      q.add(slow('d'), 2),
+      q.add(() => seen.push(`${q.active} beside`), 2),
+    ]);
+    expect(seen).toEqual([
+      ...['a begins', 'b begins', 'a ends', 'c begins', 'b ends', 'c ends'],
+      ...['alone begins', 'alone ends', 'd begins', '1 beside', 'd ends'],
+    ]);
+    expect(q.isIdle).toBe(true);
+  });
+
   it('goes on after a failure', async () => {
     const q = new FifoQueue();
     const first = q.add(() => later(1).then(() => Promise.reject(new Error('late'))));

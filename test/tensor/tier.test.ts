@@ -27,9 +27,9 @@ class SlowDevice implements Device {
     await new Promise((r) => setTimeout(r, 5));
     return this.#inner.compile(program);
   }
-  run: Device['run'] = (e, x) => {
+  run: Device['run'] = (e, x, results) => {
     this.runs++;
-    return this.#queue(() => this.#inner.run(e, x));
+    return this.#queue(() => this.#inner.run(e, x, results));
   };
   read: Device['read'] = (b) => this.#queue(() => this.#inner.read(b));
   write: Device['write'] = (b, data) => void this.#queue(() => this.#inner.write(b, data));

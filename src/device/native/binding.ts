@@ -33,8 +33,11 @@ export interface Runtime {
   free(plan: number): void;
   /** Runs in the calling thread. `externals` and `times` must live until it returns. */
   run(plan: number, externals: BigUint64Array, times: Float64Array | null): void;
-  /** Runs in another thread; `done` is called in this one. The arrays must live until then. */
-  runAsync(plan: number, externals: BigUint64Array, times: Float64Array | null, done: (error: Error | null) => void): void;
+  /**
+   * Puts a run behind those of another thread, which makes one after another; `done` is called in this one, not always in their order.
+   * What the externals point to, and `times`, must live until then. Throws DeviceError without memory.
+   */
+  submit(plan: number, externals: BigUint64Array, times: Float64Array | null, done: (error: Error | null) => void): void;
   trim(bytes: number): void;
   /** Loads an object; throws DeviceError with the loader's reason. */
   open(path: string): number;
@@ -50,7 +53,8 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
   const plan = library.func('int64_t tn_plan(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int)');
   const free = library.func('void tn_free(int64_t)');
   const run = library.func('int tn_run(int64_t, int64_t, int64_t)');
-  const runApart = library.func('int tn_run_apart(int64_t, int64_t, int64_t)');
+  const submit = library.func('int64_t tn_submit(int64_t, int64_t, int64_t, int64_t)');
+  const wait = library.func('int tn_wait(int64_t)');
   const trim = library.func('void tn_trim(int64_t)');
   const open = library.func('int64_t tn_open(const char *)');
   const symbol = library.func('int64_t tn_symbol(int64_t, const char *)');
@@ -67,7 +71,11 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
       const failed = check(run(p, address(externals), address(times)));
       if (failed) throw failed;
     },
-    runAsync: (p, externals, times, done) => runApart.async(p, address(externals), address(times), (e, code) => done(e ?? check(code))),
+    submit(p, externals, times, done) {
+      const number = Number(submit(p, address(externals), externals.length, address(times)));
+      if (number === 0) throw new DeviceError('native: no memory for a run. Use a smaller batch.');
+      wait.async(number, (e, code) => done(e ?? check(code)));
+    },
     trim: (bytes) => void trim(bytes),
     open(file) {
       const handle = Number(open(file));

@@ -17,6 +17,9 @@ import { estimateNs, schedule } from './schedule.js';
 /** Runs estimated shorter than this (ns) are made in the calling thread: handing them over would take longer. */
 const shortRun = 20_000;
 
+/** Runs under way at a time, so that the second follows the first without a word from JavaScript. */
+const runsTogether = 2;
+
 const alignUp = (n: number): number => Math.ceil(n / 64) * 64;
 
 class NativeBuffer implements DeviceBuffer {
@@ -106,6 +109,8 @@ export class NativeDevice implements Device {
   readonly #plans = new Set<PlanRecord>();
   readonly #finalizer = new FinalizationRegistry<PlanRecord>((record) => this.#free(record));
   #arenaBytes = 0;
+  /** Ends when the run submitted last has been seen to end. */
+  #lastRun: Promise<unknown> = Promise.resolve();
 
   /** Throws DeviceError when the device cannot work here. */
   constructor() {
@@ -233,13 +238,15 @@ export class NativeDevice implements Device {
     }
   }
 
-  run(executable: Executable, externals: readonly DeviceBuffer[]): Promise<void> {
+  run(executable: Executable, externals: readonly DeviceBuffer[], results: readonly DeviceBuffer[] = []): Promise<TypedArray[]> {
     const given = [...externals];
+    const copies = (): TypedArray[] => results.map((r) => own(r).data.slice());
     return this.#queue.add(() => {
       const e = this.#bind(executable, given);
-      if (e.isShort) return this.#runtime.run(e.record.handle, e.slots, null);
-      return this.#runAsync(e, given, null);
-    });
+      if (!e.isShort || this.#queue.active > 0) return this.#runAsync(e, given, null, copies);
+      this.#runtime.run(e.record.handle, e.slots, null);
+      return copies();
+    }, runsTogether);
   }
 
   runSync(executable: Executable, externals: readonly DeviceBuffer[]): void {
@@ -251,24 +258,33 @@ export class NativeDevice implements Device {
   /** Runs once with all threads meeting around every call; gives the milliseconds of each call. */
   profile(executable: Executable, externals: readonly DeviceBuffer[]): Promise<number[]> {
     const given = [...externals];
-    return this.#queue.add(async () => {
+    return this.#queue.add(() => {
       const e = this.#bind(executable, given);
       const times = new Float64Array(e.program.calls.length);
-      await this.#runAsync(e, given, times);
-      return [...times];
+      return this.#runAsync(e, given, times, () => [...times]);
     });
   }
 
-  /** The callback holds the buffers, so that no collector frees what another thread is using. */
-  #runAsync(e: NativeExecutable, given: readonly DeviceBuffer[], times: Float64Array | null): Promise<void> {
+  /**
+   * Resolves to what `after` gives when the run has ended, in the order of the runs. The callback holds the buffers, so that no collector
+   * frees what another thread is using.
+   */
+  #runAsync<T>(e: NativeExecutable, given: readonly DeviceBuffer[], times: Float64Array | null, after: () => T): Promise<T> {
     const inUse = new Set<unknown>([e, times, ...given]);
-    return new Promise((resolve, reject) => {
-      this.#runtime.runAsync(e.record.handle, e.slots, times, (error) => {
+    const ended = new Promise<void>((resolve, reject) => {
+      this.#runtime.submit(e.record.handle, e.slots, times, (error) => {
         inUse.clear();
         if (error) reject(error);
         else resolve();
       });
     });
+    const before = this.#lastRun;
+    const result = ended.then(async () => {
+      await before;
+      return after();
+    });
+    this.#lastRun = result.catch(() => undefined);
+    return result;
   }
 
   #bind(executable: Executable, externals: readonly DeviceBuffer[]): NativeExecutable {

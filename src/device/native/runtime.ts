@@ -304,47 +304,67 @@ int tn_run(int64_t plan, int64_t externals, int64_t times) {
 }
 
 /*
- * The same for a caller that would wait anyway: a thread of our own runs the plan. Callers change from run to run, and a
- * system that has the pool's threads on their cores would move them about for each.
+ * Runs one after another in a thread of our own, which finds the next one without waiting for anyone: callers' threads change
+ * from run to run, and a system that has the pool's threads on their cores would move them about for each.
  */
+enum { POSTS = 16 };
 static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t post_over = PTHREAD_COND_INITIALIZER;
-static struct { int64_t plan, externals, times; int result; } post;
+static struct { int64_t plan, times, room; void **external; int result; } posts[POSTS];
 static struct { _Alignas(64) Ticketed value; } posted;
 static uint64_t served;
 
+static void serve(uint64_t n) {
+  int64_t plan = posts[n % POSTS].plan, times = posts[n % POSTS].times;
+  int result = tn_run(plan, (int64_t)posts[n % POSTS].external, times);
+  pthread_mutex_lock(&post_lock);
+  posts[n % POSTS].result = result;
+  served = n + 1;
+  pthread_cond_broadcast(&post_over);
+  pthread_mutex_unlock(&post_lock);
+}
+
 static void *runner(void *arg) {
   for (uint64_t n = (uint64_t)(uintptr_t)arg;; n++) {
-    await_change(&posted.value, n);
-    int result = tn_run(post.plan, post.externals, post.times);
-    pthread_mutex_lock(&post_lock);
-    post.result = result;
-    served = n + 1;
-    pthread_cond_broadcast(&post_over);
-    pthread_mutex_unlock(&post_lock);
+    while (atomic_load_explicit(&posted.value, memory_order_acquire) <= n) await_change(&posted.value, n);
+    serve(n);
   }
   return NULL;
 }
 
-int tn_run_apart(int64_t plan, int64_t externals, int64_t times) {
-  static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+/* Puts a run behind the others, with a copy of its \`count\` externals. Its number, for tn_wait; 0: no memory. */
+int64_t tn_submit(int64_t plan, int64_t externals, int64_t count, int64_t times) {
   static int running;
-  pthread_mutex_lock(&turn);
-  running = running || start_thread(runner, 0);
-  int result;
-  if (!running) result = tn_run(plan, externals, times);
-  else {
-    pthread_mutex_lock(&post_lock);
-    post.plan = plan;
-    post.externals = externals;
-    post.times = times;
-    uint64_t n = atomic_fetch_add(&posted.value, 1) + 1;
-    wake();
-    while (served < n) pthread_cond_wait(&post_over, &post_lock);
-    result = post.result;
-    pthread_mutex_unlock(&post_lock);
+  pthread_mutex_lock(&post_lock);
+  uint64_t n = atomic_load(&posted.value);
+  while (n - served >= POSTS) pthread_cond_wait(&post_over, &post_lock);
+  if (posts[n % POSTS].room < count) {
+    void **room = realloc(posts[n % POSTS].external, count * sizeof *room);
+    if (!room) {
+      pthread_mutex_unlock(&post_lock);
+      return 0;
+    }
+    posts[n % POSTS].external = room;
+    posts[n % POSTS].room = count;
   }
-  pthread_mutex_unlock(&turn);
+  if (count > 0) memcpy(posts[n % POSTS].external, (void *)externals, count * sizeof(void *));
+  posts[n % POSTS].plan = plan;
+  posts[n % POSTS].times = times;
+  running = running || start_thread(runner, 0);
+  atomic_store(&posted.value, n + 1);
+  int alone = !running;
+  pthread_mutex_unlock(&post_lock);
+  if (alone) serve(n);
+  else wake();
+  return (int64_t)(n + 1);
+}
+
+/* Waits for the end of a run; 0 or what tn_run says. */
+int tn_wait(int64_t number) {
+  pthread_mutex_lock(&post_lock);
+  while (served < (uint64_t)number) pthread_cond_wait(&post_over, &post_lock);
+  int result = posts[(number - 1) % POSTS].result;
+  pthread_mutex_unlock(&post_lock);
   return result;
 }
 

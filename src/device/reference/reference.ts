@@ -95,9 +95,12 @@ export class ReferenceDevice implements Device {
     return new ReferenceExecutable(program);
   }
 
-  run(executable: Executable, externals: readonly DeviceBuffer[]): Promise<void> {
+  run(executable: Executable, externals: readonly DeviceBuffer[], results: readonly DeviceBuffer[] = []): Promise<TypedArray[]> {
     const given = [...externals];
-    return this.#queue.add(() => execute(executable, given));
+    return this.#queue.add(() => {
+      execute(executable, given);
+      return results.map((r) => own(r).data.slice());
+    });
   }
 
   runSync(executable: Executable, externals: readonly DeviceBuffer[]): void {
