@@ -218,7 +218,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     const blocks = ceilDiv(block.count, split);
     const colItems = repeat * ceilDiv(colTiles, group);
     const once = (packA ? packACycles : 0) + (packB === 'once' ? packBCycles : 0);
-    const sum = split === 1 ? 0 : 8000 + (outputs * split) / target.threads;
+    const sum = split === 1 ? 0 : 8000 + (outputs * split * 0.4) / target.threads;
     // More parts balance the threads, but each packs its panels anew; an item should be worth its start.
     const most = Math.max(
       1,
@@ -237,8 +237,13 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
       const share = blocks / block.count;
       const work = (all / rowSplit.count / colItems) * share;
       const walked = last ? [{ axis: reduce[block.at], extent: block.chunk }, ...inner] : [];
+      // Tiles of rows that are neighbours in memory share lines: a part of them touches more than its part.
+      const chunks = ceilDiv(loops[rowSplit.at], rowSplit.chunk);
+      const line = (Math.ceil((rowSplit.chunk * tile.rows[0].size) / 16) * 16) / Math.max(16, Math.abs(last?.a ?? 1));
+      const isLine = rowSplit.at === loops.length - 1 && tiled.a === 1;
+      const part = isLine ? (Math.min(1, Math.max(1 / chunks, line)) * chunks) / rowSplit.count : 1 / rowSplit.count;
       const touchedBy = (over: Parameters<typeof touched>[1]) => ({
-        a: touched('a', [...rowAxes, ...over], dtypes[c.a.dtype].bytes) / rowSplit.count,
+        a: touched('a', [...rowAxes, ...over], dtypes[c.a.dtype].bytes) * part,
         b: touched('b', [{ axis: vector, extent: Math.min(vector.extent, group * panelWidth) }, ...over], dtypes[c.b.dtype].bytes),
       });
       const block1 = touchedBy(walked);
@@ -262,7 +267,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
           (split > 1 ? 0.05 : arrays * (rowsOuter ? 0.05 : farColumns)) +
         (rowsOuter ? 0 : steps * share * tiles) *
           wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, block1.a, target);
-      const time = once + sum + (ceilDiv(items, target.threads) + 0.25) * (cycles + 300);
+      const time = once + sum + (ceilDiv(items, target.threads) + 0.12) * (cycles + 300);
       if (time >= found.time * 0.995) continue;
       found.time = time;
       found.cut = { packA, packB, group, rowsOuter, block, split, rowSplit, cycles: cycles * items + (once + sum) * target.threads };
