@@ -89,7 +89,7 @@ export function loopsAround(axes: readonly Axis[], body: readonly Stmt[]): Stmt[
   if (!inner) return [{ kind: 'if', cond: constant('bool', 1), then: [...body] }];
   return around(
     axes.slice(0, -1),
-    splitAtGuards(body, inner.name, (b) => loop(inner.name, 0, inner.extent, b, { mode: 'simd' })),
+    splitAtGuards(body, inner.name, (b) => hoisted(inner.name, b, (rest) => loop(inner.name, 0, inner.extent, rest, { mode: 'simd' }))),
   );
 }
 
@@ -141,7 +141,7 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
       ...out,
       ...around(
         between,
-        splitAtGuards(body, inner.name, (b) => loop(inner.name, from, to, b, { mode })),
+        splitAtGuards(body, inner.name, (b) => hoisted(inner.name, b, (rest) => loop(inner.name, from, to, rest, { mode }))),
       ),
     ];
   };
@@ -149,16 +149,34 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
 }
 
 /**
+ * A loop, with the values that do not change in it named before: a looked-up row's address within it keeps compilers from
+ * making vectors.
+ */
+function hoisted(name: string, body: readonly Stmt[], make: (body: readonly Stmt[]) => Stmt): Stmt[] {
+  const before: Stmt[] = [];
+  const inside: Stmt[] = [];
+  const varying = [name];
+  for (const s of body) {
+    if (s.kind === 'let' && !varying.some((v) => mentionsVariable(s.value, v))) before.push(s);
+    else {
+      if (s.kind === 'let' || s.kind === 'mut') varying.push(s.name);
+      inside.push(s);
+    }
+  }
+  return [...before, make(inside)];
+}
+
+/**
  * The innermost loop, split in two at a guard that does not change in it: padding on an outer axis becomes a choice of
  * loops instead of a test and a masked load an element. At most two guards, since each doubles the code.
  */
-function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonly Stmt[]) => Stmt, depth = 0): Stmt[] {
+function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonly Stmt[]) => Stmt[], depth = 0): Stmt[] {
   const at = body.findIndex((s) => s.kind === 'if' && !s.otherwise);
   const guard = body[at];
-  if (depth >= 2 || guard?.kind !== 'if') return [make(body)];
+  if (depth >= 2 || guard?.kind !== 'if') return make(body);
   const before = body.slice(0, at);
   const inside = [name, ...before.flatMap((s) => (s.kind === 'let' || s.kind === 'mut' ? [s.name] : []))];
-  if (inside.some((n) => mentionsVariable(guard.cond, n))) return [make(body)];
+  if (inside.some((n) => mentionsVariable(guard.cond, n))) return make(body);
   const after = body.slice(at + 1);
   return [
     {

@@ -50,7 +50,7 @@ function alongBatch(c: Contraction, at: number): Contraction {
 function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): number {
   const results = extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
   // Across it every store goes to a line of its own; at multiples of a KiB those push each other out of the cache.
-  return results * (vectorOut === 1 ? 2 / target.lanes : vectorOut % 256 === 0 ? 12 : 2);
+  return results * (vectorOut === 1 ? 2 / target.lanes : (vectorOut % 256 === 0 ? 12 : 2.5) * Math.max(1, c.buffers.length - 2));
 }
 
 /**

@@ -38,6 +38,8 @@ export interface Runtime {
    * What the externals point to, and `times`, must live until then. Throws DeviceError without memory.
    */
   submit(plan: number, externals: BigUint64Array, times: Float64Array | null, done: (error: Error | null) => void): void;
+  /** Before untouched memory is used: huge pages for it, if the system has them. */
+  advise(address: bigint, bytes: number): void;
   trim(bytes: number): void;
   /** Loads an object; throws DeviceError with the loader's reason. */
   open(path: string): number;
@@ -55,6 +57,7 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
   const run = library.func('int tn_run(int64_t, int64_t, int64_t)');
   const submit = library.func('int64_t tn_submit(int64_t, int64_t, int64_t, int64_t)');
   const wait = library.func('int tn_wait(int64_t)');
+  const advise = library.func('void tn_advise(int64_t, int64_t)');
   const trim = library.func('void tn_trim(int64_t)');
   const open = library.func('int64_t tn_open(const char *)');
   const symbol = library.func('int64_t tn_symbol(int64_t, const char *)');
@@ -76,6 +79,7 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
       if (number === 0) throw new DeviceError('native: no memory for a run. Use a smaller batch.');
       wait.async(number, (e, code) => done(e ?? check(code)));
     },
+    advise: (at, bytes) => void advise(at, bytes),
     trim: (bytes) => void trim(bytes),
     open(file) {
       const handle = Number(open(file));

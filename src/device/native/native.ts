@@ -17,6 +17,9 @@ import { estimateNs, schedule } from './schedule.js';
 /** Runs estimated shorter than this (ns) are made in the calling thread: handing them over would take longer. */
 const shortRun = 20_000;
 
+/** Bytes from which a buffer asks for huge pages: looked-up rows and optimizers' passes miss the TLB in small ones. */
+const hugeFrom = 4 << 20;
+
 /** Runs under way at a time, so that the second follows the first without a word from JavaScript. */
 const runsTogether = 2;
 
@@ -156,6 +159,7 @@ export class NativeDevice implements Device {
       const memory = new ArrayBuffer(bytes + 64);
       const start = this.#address(new Uint8Array(memory));
       const offset = Number((64n - (start % 64n)) % 64n);
+      if (bytes >= hugeFrom) this.#runtime.advise(start, bytes);
       return new NativeBuffer(dtype, view(dtype, memory, offset, size), start + BigInt(offset));
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;

@@ -368,6 +368,17 @@ int tn_wait(int64_t number) {
   return result;
 }
 
+/* Asks for huge pages where memory that nobody has touched yet is long enough for some. */
+void tn_advise(int64_t address, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+  const int64_t huge = 2 << 20;
+  int64_t from = (address + huge - 1) & -huge, to = (address + bytes) & -huge;
+  if (from < to) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+  (void)address, (void)bytes;
+#endif
+}
+
 /* Gives the arena back when it is larger than this. */
 void tn_trim(int64_t bytes) {
   pthread_mutex_lock(&run_lock);
