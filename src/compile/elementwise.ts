@@ -4,8 +4,8 @@
  */
 import type { Shape } from '../base/shape.js';
 import { size } from '../base/shape.js';
-import type { Node } from '../graph/node.js';
-import { load, type Stmt, variable } from '../kernel/kernel.js';
+import { makeNode, type Node } from '../graph/node.js';
+import { type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { Buffers } from './emit.js';
 import type { Group } from './fuse.js';
@@ -133,21 +133,8 @@ function elementwiseInBoxes(g: Group, { shape, compose, list }: Boxes, target: T
 
 /** Copies a buffer as it is. */
 export function copyKernel(from: Node, to: Node, target: TargetInfo): LoweredCall {
-  const n = nest([{ name: 'i', extent: size(from.shape) }], target, 1);
-  const body: Stmt[] = [{ kind: 'store', buffer: 'b1', index: variable('i'), value: load('b0', from.dtype, variable('i')) }];
-  return {
-    kernel: {
-      label: 'copy',
-      buffers: [
-        { name: 'b0', dtype: from.dtype, access: 'read' },
-        { name: 'b1', dtype: to.dtype, access: 'write' },
-      ],
-      grid: n.grid,
-      body: n.wrap(body),
-      flops: size(from.shape),
-      bytes: 8 * size(from.shape),
-    },
-    nodes: [from, to],
-    inPlace: new Set(),
-  };
+  const same = makeNode('reshape', [from], { shape: from.shape }, from.dtype, from.shape);
+  const only = new Set<Node>([same]);
+  const { kernel, nodes } = elementwise({ id: -1, shape: from.shape, anchor: null, members: only, stores: only, aligned: only }, target);
+  return { kernel: { ...kernel, label: 'copy' }, nodes: nodes.map((n) => (n === same ? to : n)), inPlace: new Set() };
 }

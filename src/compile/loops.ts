@@ -87,10 +87,8 @@ const around = (axes: readonly Axis[], stmts: readonly Stmt[]): Stmt[] =>
 export function loopsAround(axes: readonly Axis[], body: readonly Stmt[]): Stmt[] {
   const inner = axes.at(-1);
   if (!inner) return [{ kind: 'if', cond: constant('bool', 1), then: [...body] }];
-  return around(
-    axes.slice(0, -1),
-    splitAtGuards(body, inner.name, (b) => hoisted(inner.name, b, (rest) => loop(inner.name, 0, inner.extent, rest, { mode: 'simd' }))),
-  );
+  const inside = splitAtGuards(body, inner.name, (b) => loop(inner.name, 0, inner.extent, b, { mode: 'simd' }));
+  return around(axes.slice(0, -1), inside);
 }
 
 const product = (axes: readonly Axis[]) => axes.reduce((n, a) => n * a.extent, 1);
@@ -137,13 +135,8 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
       const end = iadd(from, chunk);
       to = inner.extent % chunk === 0 ? end : op('min', 'index', end, index(inner.extent));
     }
-    return [
-      ...out,
-      ...around(
-        between,
-        splitAtGuards(body, inner.name, (b) => hoisted(inner.name, b, (rest) => loop(inner.name, from, to, rest, { mode }))),
-      ),
-    ];
+    const inside = splitAtGuards(body, inner.name, (b) => loop(inner.name, from, to, b, { mode }));
+    return [...out, ...around(between, inside)];
   };
   return { grid: { ...grid, extent: items * chunks }, wrap };
 }
@@ -170,13 +163,13 @@ function hoisted(name: string, body: readonly Stmt[], make: (body: readonly Stmt
  * The innermost loop, split in two at a guard that does not change in it: padding on an outer axis becomes a choice of
  * loops instead of a test and a masked load an element. At most two guards, since each doubles the code.
  */
-function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonly Stmt[]) => Stmt[], depth = 0): Stmt[] {
+function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonly Stmt[]) => Stmt, depth = 0): Stmt[] {
   const at = body.findIndex((s) => s.kind === 'if' && !s.otherwise);
   const guard = body[at];
-  if (depth >= 2 || guard?.kind !== 'if') return make(body);
+  if (depth >= 2 || guard?.kind !== 'if') return hoisted(name, body, make);
   const before = body.slice(0, at);
   const inside = [name, ...before.flatMap((s) => (s.kind === 'let' || s.kind === 'mut' ? [s.name] : []))];
-  if (inside.some((n) => mentionsVariable(guard.cond, n))) return make(body);
+  if (inside.some((n) => mentionsVariable(guard.cond, n))) return hoisted(name, body, make);
   const after = body.slice(at + 1);
   return [
     {

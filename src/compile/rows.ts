@@ -20,7 +20,7 @@ export interface Chain {
   readonly columns: number;
 }
 
-/** Longer rows leave the first-level cache between passes, shorter chains of more work than this are no gain to compile. */
+/** Longer rows leave the first-level cache between passes; larger kernels take long to compile. */
 const mostColumns = 8192;
 const mostMembers = 300;
 
@@ -127,11 +127,9 @@ export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Gr
   for (const g of groups) {
     const own = rowsOf(g);
     if (g.anchor && !own) continue;
-    // The chains (or lone elementwise groups) that it reads, the widest first.
     let chain: Chain | null =
       own && own.rows >= 4 * target.threads && own.columns > 1 && own.columns <= mostColumns ? { groups: [g], ...own } : null;
-    if (own && !chain) continue;
-    if (chain && !fits(g, new Set(), chain.rows, chain.columns)) continue;
+    if (own && (!chain || !fits(g, new Set(), own.rows, own.columns))) continue;
     const producers = [...(inputs.get(g) ?? [])].sort((a, b) => (place.get(b) ?? 0) - (place.get(a) ?? 0));
     for (const p of producers) {
       const theirs = chainOf.get(p) ?? (p.anchor ? null : { groups: [p], rows: chain?.rows ?? 0, columns: chain?.columns ?? 0 });
@@ -141,8 +139,7 @@ export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Gr
       if (rows === 0 || theirs.rows !== rows || theirs.columns !== columns) continue;
       const sizes = [rows, rows * columns];
       const all = [...new Set([...theirs.groups, ...base.groups])].sort((a, b) => (place.get(a) ?? 0) - (place.get(b) ?? 0));
-      if (!all.every((x) => sizes.includes(size(x.shape)))) continue;
-      if (all.reduce((n, x) => n + x.members.size, 0) > mostMembers) continue;
+      if (!all.every((x) => sizes.includes(size(x.shape))) || all.reduce((n, x) => n + x.members.size, 0) > mostMembers) continue;
       const stored = new Set(all.flatMap((x) => [...x.stores]));
       if (!all.every((x) => fits(x, stored, rows, columns)) || isInterrupted(new Set(all))) continue;
       chain = { groups: all, rows, columns };
@@ -172,10 +169,9 @@ export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo)
   const block = Math.max(1, Math.min(16, Math.floor(1024 / columns), Math.floor(rows / (8 * target.threads))));
   const buffers = new Buffers();
   const from = imul(variable('item'), block);
-  const end = iadd(from, block);
   const body: Stmt[] = [
     { kind: 'let', name: 'from', value: from },
-    { kind: 'let', name: 'end', value: rows % block === 0 ? end : op('min', 'index', end, index(rows)) },
+    { kind: 'let', name: 'end', value: op('min', 'index', iadd(from, block), index(rows)) },
   ];
   let flops = 0;
   groups.forEach((g, k) => {

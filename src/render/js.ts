@@ -220,11 +220,7 @@ class Renderer {
         return '';
       }
       case 'transpose':
-        return (
-          `${indent}for (let i$ = 0, a$ = ${this.expr(s.base)}, b$ = ${this.expr(s.outBase)}; i$ < ${s.size}; i$++)\n` +
-          `${inner}for (let j$ = 0; j$ < ${s.size}; j$++) ` +
-          `${this.#array(s.out)}[b$ + j$ * ${s.outStride} + i$] = ${this.#array(s.from)}[a$ + i$ * ${s.stride} + j$];\n`
-        );
+        throw new InternalError('JavaScript renderer: a square of lanes. Expected a kernel for a target of 1 lane.');
       case 'argsort': {
         const i = identifier(s.name);
         return (
