@@ -80,7 +80,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
   const copyTo = (from: Node, index: number): Node => {
     const to = temporary(from.dtype, from.shape, 'copy');
     place.set(to, index);
-    order.add(copyKernel(from, to, target));
+    if (size(from.shape) > 0) order.add(copyKernel(from, to, target));
     return to;
   };
   for (const [i, value] of outputs.entries()) {

@@ -27,7 +27,9 @@ interface Boxes {
   readonly tests: number;
 }
 
+/** More would take long to compile. */
 const maxBoxes = 12;
+const mostStatements = 1000;
 
 /**
  * The index space, cut where the formulas ask whether an index has passed a border (padding, pieces of a concatenation), so that
@@ -38,7 +40,7 @@ function boxesOf(g: Group, shape: Shape, compose: Boxes['compose']): Boxes | nul
   let tests = 0;
   const cut = (box: Box, first: number): boolean => {
     const idx = plainLoops(box.extent, 'i').idx.map((ix, i) => ix.add(box.from[i]));
-    const { guards } = emitStores(g, new Buffers(), compose(idx));
+    const { guards, body } = emitStores(g, new Buffers(), compose(idx));
     for (let axis = first; axis < box.extent.length; axis++) {
       const borders = new Set<number>();
       for (const { at, extent } of guards) {
@@ -60,7 +62,7 @@ function boxesOf(g: Group, shape: Shape, compose: Boxes['compose']): Boxes | nul
     }
     list.push(box);
     tests += guards.length;
-    return list.length <= maxBoxes;
+    return list.length <= maxBoxes && list.length * body.length <= mostStatements;
   };
   return cut({ from: shape.map(() => 0), extent: shape }, 0) ? { shape, compose, list, tests } : null;
 }

@@ -175,7 +175,7 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
       // Less than to write it (which reads the lines too) and read it again.
       read < dtypes[n.dtype].bytes * (count + 2);
     if (isCovered) covered.add(n);
-    if (isCovered || !hasBuffer(n)) formulas.set(n, { leaves, cost });
+    if (cost <= repeatableCost && (isCovered || !hasBuffer(n))) formulas.set(n, { leaves, cost });
   }
   return covered;
 }

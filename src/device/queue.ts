@@ -22,7 +22,6 @@ export class FifoQueue {
     return this.#active === 0 && !this.#pumping;
   }
 
-  /** Jobs under way. */
   get active(): number {
     return this.#active;
   }
@@ -88,6 +87,8 @@ export class FifoQueue {
       const { start, together } = this.#waiting[this.#head];
       if (this.#active > 0 && (together === 1 || this.#most === 1 || this.#active >= together)) break;
       this.#head++;
+      // Jobs that have started hold their data, and a queue that is kept full never gets to its end.
+      if (this.#head >= 64) this.#head -= this.#waiting.splice(0, this.#head).length;
       if (start()) {
         this.#active++;
         this.#most = together;

@@ -306,6 +306,10 @@ cases.push(
     const x = f('f32', [4]);
     return [x, x, o.neg(x)];
   }),
+  one('an empty output that is an input, twice', [], (f) => {
+    const x = f('f32', [3, 0]);
+    return [x, x, o.neg(x)];
+  }),
   one('constants only', [], () => o.add(o.full([3], 2, 'f32'), o.iota([3], 0, 'f32'))),
   one('empty tensors', [], (f) => [
     o.sum(f('f32', [0, 3]), [0]),

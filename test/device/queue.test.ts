@@ -41,6 +41,15 @@ describe('FifoQueue', () => {
     expect(q.isIdle).toBe(true);
   });
 
+  it('keeps order over many jobs while it is never idle, and lets go of those that ran', async () => {
+    const q = new FifoQueue();
+    const seen: number[] = [];
+    const jobs = Array.from({ length: 500 }, (_, i) => q.add(async () => void seen.push(i), 2));
+    await Promise.all(jobs);
+    expect(seen).toEqual(Array.from({ length: 500 }, (_, i) => i));
+    expect(q.isIdle).toBe(true);
+  });
+
   it('goes on after a failure', async () => {
     const q = new FifoQueue();
     const first = q.add(() => later(1).then(() => Promise.reject(new Error('late'))));

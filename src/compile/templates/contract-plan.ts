@@ -198,7 +198,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number, rowsOuter = false): void => {
     // Where few tiles are for the threads, or all of them should meet a part of A and B while it's in cache: parts of the
     // reduction, each with sums of its own.
-    const most = outputs * 4 > target.l2 / 2 ? 1 : Math.min(target.threads * 8, steps / 64, all / 20_000);
+    const most = outputs * 4 > target.l2 / 2 ? 1 : Math.min(target.threads * 8, 128, steps / 64, all / 20_000);
     for (let split = 1; split <= Math.max(1, most); split *= 2) {
       const fit = blockReduction(reduce, blockSteps);
       const block = fit.count < split ? blockReduction(reduce, Math.max(1, Math.floor(steps / split))) : fit;
@@ -276,7 +276,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
-  if (panels) weigh(false, 'once', 1, panelSteps);
+  if (panels && last) weigh(false, 'once', 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   const nearSteps = Math.max(16, Math.floor((target.l1 * 0.8) / (64 + panelWidth * 4)));
   if (tiled.a === 1 && rowTiles > 1 && steps > nearSteps) weigh(false, inItem, 1, nearSteps);

@@ -350,7 +350,7 @@ int64_t tn_submit(int64_t plan, int64_t externals, int64_t count, int64_t times)
   if (count > 0) memcpy(posts[n % POSTS].external, (void *)externals, count * sizeof(void *));
   posts[n % POSTS].plan = plan;
   posts[n % POSTS].times = times;
-  running = running || start_thread(runner, 0);
+  running = running || start_thread(runner, (intptr_t)n);
   atomic_store(&posted.value, n + 1);
   int alone = !running;
   pthread_mutex_unlock(&post_lock);
@@ -371,11 +371,8 @@ int tn_wait(int64_t number) {
 /* Asks for huge pages where memory that nobody has touched yet is long enough for some. */
 void tn_advise(int64_t address, int64_t bytes) {
 #ifdef MADV_HUGEPAGE
-  const int64_t huge = 2 << 20;
-  int64_t from = (address + huge - 1) & -huge, to = (address + bytes) & -huge;
+  int64_t from = (address + (2 << 20) - 1) & -(2 << 20), to = (address + bytes) & -(2 << 20);
   if (from < to) madvise((void *)from, to - from, MADV_HUGEPAGE);
-#else
-  (void)address, (void)bytes;
 #endif
 }
 
