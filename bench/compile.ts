@@ -60,9 +60,9 @@ export async function compileChild(): Promise<Record<string, number>> {
   const device = getDevice();
   const launches: { at: number; kernels: number }[] = [];
   const run = device.run.bind(device);
-  device.run = (executable, externals) => {
+  device.run = (executable, ...rest) => {
     launches.push({ at: performance.now(), kernels: executable.program.calls.length });
-    return run(executable, externals);
+    return run(executable, ...rest);
   };
   const runSync = device.runSync?.bind(device);
   if (runSync)

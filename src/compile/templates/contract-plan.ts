@@ -228,34 +228,33 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
         Math.floor(all / colItems / split / 8000),
       ),
     );
+    const touchedBy = (over: Parameters<typeof touched>[1]) => ({
+      a: touched('a', [...rowAxes, ...over], dtypes[c.a.dtype].bytes),
+      b: touched('b', [{ axis: vector, extent: Math.min(vector.extent, group * panelWidth) }, ...over], dtypes[c.b.dtype].bytes),
+    });
+    const ofBlock = touchedBy(last ? [{ axis: reduce[block.at], extent: block.chunk }, ...inner] : []);
+    const ofPass = touchedBy(reduce);
+    // The blocks of a part, of which some parts have one more than others.
+    const share = blocks / block.count;
     for (let parts = 1; parts <= most; parts = Math.max(parts + 1, Math.floor(parts * 1.2))) {
       const rowSplit = cutRows(parts);
       const items = rowSplit.count * colItems * split;
       const itemRows = ceilDiv(rows, rowSplit.count);
       const tiles = (loops.reduce((n, e) => n * e, 1) / rowSplit.count) * (colTiles / ceilDiv(colTiles, group));
-      // The blocks of a part, of which some parts have one more than others.
-      const share = blocks / block.count;
       const work = (all / rowSplit.count / colItems) * share;
-      const walked = last ? [{ axis: reduce[block.at], extent: block.chunk }, ...inner] : [];
       // Tiles of rows that are neighbours in memory share lines: a part of them touches more than its part.
       const chunks = ceilDiv(loops[rowSplit.at], rowSplit.chunk);
       const line = (Math.ceil((rowSplit.chunk * tile.rows[0].size) / 16) * 16) / Math.max(16, Math.abs(last?.a ?? 1));
       const isLine = rowSplit.at === loops.length - 1 && tiled.a === 1;
       const part = isLine ? (Math.min(1, Math.max(1 / chunks, line)) * chunks) / rowSplit.count : 1 / rowSplit.count;
-      const touchedBy = (over: Parameters<typeof touched>[1]) => ({
-        a: touched('a', [...rowAxes, ...over], dtypes[c.a.dtype].bytes) * part,
-        b: touched('b', [{ axis: vector, extent: Math.min(vector.extent, group * panelWidth) }, ...over], dtypes[c.b.dtype].bytes),
-      });
-      const block1 = touchedBy(walked);
-      const pass = touchedBy(reduce);
       const rowTilesOf = tiles / group;
       // What doesn't stay in cache while a block's tiles use it is fetched again: A for each tile of columns, B for each of rows.
       const far =
         share *
-        (block1.a + block1.b <= target.l2 * 0.6 || rowsOuter
-          ? pass.a + pass.b
-          : (tiled.a === 1 ? Math.max(pass.a, steps * rowTilesOf * 64) : pass.a) * group +
-            pass.b * (inBlock * panelWidth * 4 <= target.l2 * 0.6 ? 1 : rowTilesOf));
+        (ofBlock.a * part + ofBlock.b <= target.l2 * 0.6 || rowsOuter
+          ? ofPass.a * part + ofPass.b
+          : (tiled.a === 1 ? Math.max(ofPass.a * part, steps * rowTilesOf * 64) : ofPass.a * part) * group +
+            ofPass.b * (inBlock * panelWidth * 4 <= target.l2 * 0.6 ? 1 : rowTilesOf));
       const cycles =
         work +
         Math.max(0, far / farBytes - work * 0.7) +
@@ -266,7 +265,15 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
           (vector.extent / ceilDiv(colTiles, group)) *
           (split > 1 ? 0.05 : arrays * (rowsOuter ? 0.05 : farColumns)) +
         (rowsOuter ? 0 : steps * share * tiles) *
-          wait({ tiled, last, isCopied: packA }, tile.rows[0].size * whole.extent, panelWidth * 4, itemRows, inBlock, block1.a, target);
+          wait(
+            { tiled, last, isCopied: packA },
+            tile.rows[0].size * whole.extent,
+            panelWidth * 4,
+            itemRows,
+            inBlock,
+            ofBlock.a * part,
+            target,
+          );
       const time = once + sum + (ceilDiv(items, target.threads) + 0.12) * (cycles + 300);
       if (time >= found.time * 0.995) continue;
       found.time = time;
