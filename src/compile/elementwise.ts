@@ -68,8 +68,12 @@ function boxesOf(g: Group, shape: Shape, compose: Boxes['compose']): Boxes | nul
 }
 
 /** Loops over `extent` for a body that touches such indices: cut where it divides them, merged where it steps through several as one. */
-function loopsFor(extent: Shape, prefix: string, touchedBy: (idx: readonly Ix[]) => readonly Ix[]) {
-  const probe = touchedBy(plainLoops(extent, prefix).idx);
+function loopsFor(
+  extent: Shape,
+  prefix: string,
+  touchedBy: (idx: readonly Ix[]) => readonly Ix[],
+  probe = touchedBy(plainLoops(extent, prefix).idx),
+) {
   const cut = cutAxes(extent, prefix, probe);
   const isCut = cut.shape.length > extent.length;
   const loops = mergeLoops(cut.shape, prefix, isCut ? touchedBy(cut.compose(plainLoops(cut.shape, prefix).idx)) : probe);
@@ -77,15 +81,16 @@ function loopsFor(extent: Shape, prefix: string, touchedBy: (idx: readonly Ix[])
 }
 
 export function elementwise(g: Group, target: TargetInfo): LoweredCall {
-  const whole = boxesOf(g, g.shape, (idx) => [...idx]);
-  const cut = whole?.tests === 0 ? null : cutAxes(g.shape, 'i', emitStores(g, new Buffers(), plainLoops(g.shape, 'i').idx).touched);
-  const finer = cut && boxesOf(g, cut.shape, cut.compose);
-  const boxes = whole && finer ? (finer.tests < whole.tests ? finer : whole) : (whole ?? finer);
-  if (boxes && boxes.list.length > 1) {
-    const call = elementwiseInBoxes(g, boxes, target);
+  const probe = emitStores(g, new Buffers(), plainLoops(g.shape, 'i').idx);
+  if (probe.guards.length > 0) {
+    const whole = boxesOf(g, g.shape, (idx) => [...idx]);
+    const cut = whole?.tests === 0 ? null : cutAxes(g.shape, 'i', probe.touched);
+    const finer = cut && boxesOf(g, cut.shape, cut.compose);
+    const boxes = whole && finer ? (finer.tests < whole.tests ? finer : whole) : (whole ?? finer);
+    const call = boxes && boxes.list.length > 1 ? elementwiseInBoxes(g, boxes, target) : null;
     if (call) return call;
   }
-  const { axes, idx } = loopsFor(g.shape, 'i', (at) => emitStores(g, new Buffers(), at).touched);
+  const { axes, idx } = loopsFor(g.shape, 'i', (at) => emitStores(g, new Buffers(), at).touched, probe.touched);
   const buffers = new Buffers();
   const e = emitStores(g, buffers, idx);
   const cost = countOps(e.body);

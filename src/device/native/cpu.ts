@@ -58,41 +58,26 @@ export function threadCount(): number {
   return n;
 }
 
-/** Data cache of a core, as Linux's files or a command of the system tell. */
-function cacheBytes({ fs, childProcess }: NodeModules, level: 1 | 2, otherwise: number): number {
-  const folder = '/sys/devices/system/cpu/cpu0/cache';
+/** Bytes of a core's data caches of levels 1 and 2, as Linux's files tell, or, where a virtual machine has none, what AMD's line in cpuinfo does. */
+function caches({ fs }: NodeModules): { l1: number; l2: number } {
+  const sizes = [32 << 10, 512 << 10];
   try {
-    for (const entry of fs.readdirSync(folder)) {
+    const info = fs.readFileSync('/proc/cpuinfo', 'utf8');
+    const line = info.includes('AuthenticAMD') && /^cache size\s*: (\d+) KB$/m.exec(info);
+    if (line) sizes[1] = Number(line[1]) * 1024;
+    const folder = '/sys/devices/system/cpu/cpu0/cache';
+    for (const entry of fs.readdirSync(folder).filter((name) => name.startsWith('index'))) {
       const read = (name: string) => fs.readFileSync(`${folder}/${entry}/${name}`, 'utf8').trim();
-      if (!entry.startsWith('index') || Number(read('level')) !== level || read('type') === 'Instruction') continue;
-      const size = /^(\d+)K$/.exec(read('size'));
-      if (size) return Number(size[1]) * 1024;
+      const [level, size] = [Number(read('level')), /^(\d+)K$/.exec(read('size'))];
+      if (size && level <= 2 && read('type') !== 'Instruction') sizes[level - 1] = Number(size[1]) * 1024;
     }
   } catch {
-    // No such files on this system, or in this virtual machine.
+    // Other systems: what most processors have.
   }
-  try {
-    const [command, ...args] =
-      process.platform === 'darwin'
-        ? ['sysctl', '-n', `hw.l${level}${level === 1 ? 'd' : ''}cachesize`]
-        : ['getconf', level === 1 ? 'LEVEL1_DCACHE_SIZE' : 'LEVEL2_CACHE_SIZE'];
-    const size = Number(childProcess.execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
-    if (size >= 4096) return size;
-  } catch {
-    // Nor such a command.
-  }
-  return otherwise;
+  return { l1: sizes[0], l2: sizes[1] };
 }
 
 export function nativeTarget(modules: NodeModules, level: CpuLevel, threads: number): TargetInfo {
   const { lanes, registers, hasFma } = levels[level];
-  return {
-    lanes,
-    registers,
-    hasFma,
-    threads,
-    l1: cacheBytes(modules, 1, 32 << 10),
-    l2: cacheBytes(modules, 2, 512 << 10),
-    maxBuffer: 2 ** 40,
-  };
+  return { lanes, registers, hasFma, threads, ...caches(modules), maxBuffer: 2 ** 40 };
 }
