@@ -18,7 +18,6 @@ import { fuse, isSource } from './fuse.js';
 import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
-
 import { CallOrder } from './order.js';
 import { chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';

@@ -187,6 +187,17 @@ export interface Fusion {
   readonly storedBy: ReadonlyMap<Node, Group>;
 }
 
+/** Groups whose stores `g` reads, found through members' inputs that are not members. */
+export function groupsRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Group> {
+  const out = new Set<Group>();
+  for (const m of g.members)
+    for (const i of m.inputs) {
+      const p = storedBy.get(i);
+      if (p && p !== g && !g.members.has(i)) out.add(p);
+    }
+  return out;
+}
+
 /** Groups the (simplified) graph below `roots`. Every root that is not a source gets a store. */
 export function fuse(roots: readonly Node[]): Fusion {
   const order = topological(roots);
@@ -201,9 +212,9 @@ export function fuse(roots: readonly Node[]): Fusion {
     depth.set(n, isSource(n) || isFree(n) ? 0 : isAnchor(n) ? Number.POSITIVE_INFINITY : below + elementCost(n));
   }
 
-  const operands = new Set<Node>();
-  for (const n of order) if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, operands);
-  const covered = coveredNodes(order, users, (n) => rootSet.has(n) || operands.has(n));
+  const forced = new Set<Node>();
+  for (const n of order) if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, forced);
+  const covered = coveredNodes(order, users, (n) => rootSet.has(n) || forced.has(n));
 
   // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
   const overAnchor = new Set<Node>();
@@ -214,7 +225,6 @@ export function fuse(roots: readonly Node[]): Fusion {
   const groups: Group[] = [];
   const groupsOf = new Map<Node, Set<Group>>();
   const storedBy = new Map<Node, Group>();
-  const forced = new Set<Node>();
   /** How many elements of a member the group computes. */
   const counts = new Map<Group, Map<Node, number>>();
 
@@ -249,16 +259,7 @@ export function fuse(roots: readonly Node[]): Fusion {
     return g;
   };
 
-  /** Groups whose stores `g` reads, found through members' inputs that are not members. */
-  const reads = (g: Group): Set<Group> => {
-    const out = new Set<Group>();
-    for (const m of g.members)
-      for (const i of m.inputs) {
-        const p = storedBy.get(i);
-        if (p && p !== g && !g.members.has(i)) out.add(p);
-      }
-    return out;
-  };
+  const reads = (g: Group): Set<Group> => groupsRead(g, storedBy);
   const dependsOn = (g: Group, targets: ReadonlySet<Group>): boolean => {
     const seen = new Set<Group>([g]);
     const stack = [g];
@@ -290,7 +291,6 @@ export function fuse(roots: readonly Node[]): Fusion {
     const n = order[k];
     const candidates = new Set<Group>();
     for (const u of users.get(n) ?? []) for (const g of groupsOf.get(u) ?? []) candidates.add(g);
-    if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, forced);
     if (isOp(n, 'argsort') && !isSource(n.inputs[0])) forced.add(n.inputs[0]);
     if (isSource(n)) continue;
     if (isFree(n)) {

@@ -8,7 +8,7 @@ import { isOp, type Node } from '../graph/node.js';
 import { constant, type Expr, iadd, imul, index, loop, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { arithmetic, Buffers, Emitter } from './emit.js';
-import type { Fusion, Group } from './fuse.js';
+import { type Fusion, type Group, groupsRead } from './fuse.js';
 import { bytesOf, countOps, emitStores, type LoweredCall, labelsOf, type Reduction, reductionOf } from './lower.js';
 import { Ix } from './symbolic.js';
 import { unflatten } from './views.js';
@@ -94,16 +94,7 @@ function fits(g: Group, stored: ReadonlySet<Node>, rows: number, columns: number
 
 /** The groups of a fusion, those of a chain together, in an order in which none comes before what it reads. */
 export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Group | Chain)[] {
-  const reads = (g: Group): Set<Group> => {
-    const out = new Set<Group>();
-    for (const m of g.members)
-      for (const i of m.inputs) {
-        const p = g.members.has(i) ? undefined : storedBy.get(i);
-        if (p && p !== g) out.add(p);
-      }
-    return out;
-  };
-  const inputs = new Map(groups.map((g) => [g, reads(g)]));
+  const inputs = new Map(groups.map((g) => [g, groupsRead(g, storedBy)]));
   const chainOf = new Map<Group, Chain>();
 
   /** Whether some group outside reads one of `inside` and is read by another. */

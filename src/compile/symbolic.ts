@@ -205,7 +205,7 @@ export class Ix {
     return cuts;
   }
 
-  /** What this is more than the loop variable; null where it is no more than a shift of it. */
+  /** What this is more than the loop variable; null where it is not just that, shifted. */
   shiftOf(name: string): number | null {
     const [only] = this.terms;
     return this.terms.length === 1 && only.factor === 1 && only.atom.key === name ? this.offset : null;

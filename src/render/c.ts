@@ -30,9 +30,9 @@ export { cFlags } from './c-tables.js';
 class CRenderer {
   readonly #lines: string[] = [];
   readonly #dtype = new Map<string, DType>();
-  /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
   /** Largest (smallest: with a minus) floats that a simd loop finds as integers. */
   readonly #extremes = new Map<string, '' | '-'>();
+  /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
   readonly #natural = new Set<string>();
   readonly #places: (number | null)[];
   #local = 0;

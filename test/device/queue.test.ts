@@ -3,16 +3,19 @@ import { FifoQueue } from '../../src/device/queue.js';
 
 const later = <T>(value: T) => new Promise<T>((resolve) => setTimeout(resolve, 2, value));
 
+/** Jobs that take a while and say when they begin and end. */
+const slowJobs = (seen: string[]) => (name: string) => async () => {
+  seen.push(`${name} begins`);
+  await later(0);
+  seen.push(`${name} ends`);
+  return name;
+};
+
 describe('FifoQueue', () => {
   it('runs jobs one after another in order, whether they wait or not', async () => {
     const q = new FifoQueue();
     const seen: string[] = [];
-    const slow = (name: string) => async () => {
-      seen.push(`${name} begins`);
-      await later(0);
-      seen.push(`${name} ends`);
-      return name;
-    };
+    const slow = slowJobs(seen);
     const results = await Promise.all([q.add(slow('a')), q.add(() => seen.push('b')), q.add(slow('c'))]);
     expect(seen).toEqual(['a begins', 'a ends', 'b', 'c begins', 'c ends']);
     expect(results).toEqual(['a', 3, 'c']);
@@ -21,11 +24,7 @@ describe('FifoQueue', () => {
   it('lets neighbours run together, up to their number, and nothing else beside them', async () => {
     const q = new FifoQueue();
     const seen: string[] = [];
-    const slow = (name: string) => async () => {
-      seen.push(`${name} begins`);
-      await later(0);
-      seen.push(`${name} ends`);
-    };
+    const slow = slowJobs(seen);
     await Promise.all([
       q.add(slow('a'), 2),
       q.add(slow('b'), 2),
