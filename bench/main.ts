@@ -39,6 +39,14 @@ const question = (name: string, what: string, rounds: number): Command =>
     .option('--peers', 'also times the peers that are installed', false)
     .option('--json <file>', 'writes [{ name, rounds, contenders, ratio }]');
 
+const autotunable = (command: Command): Command =>
+  command
+    .option('--autotune', 'with measured plans of products (kept in the kernel cache) instead of the cost model')
+    .hook('preAction', (c) => {
+      // Processes that are started for a measurement inherit it.
+      if (c.opts().autotune) process.env.TENON_AUTOTUNE = '1';
+    });
+
 const noPeer = 'no peer answers this question: it is about Tenon alone';
 
 const steps: readonly [WorkloadName, string][] = [
@@ -49,14 +57,14 @@ const steps: readonly [WorkloadName, string][] = [
   ['textcnn', 'a training step of the text CNN (20,000 words × 128, filters over 3, 4, 5; Adam; batch 64)'],
 ];
 for (const [name, what] of steps)
-  question(name, what, 10)
+  autotunable(question(name, what, 10))
     .option('--batch <n>', 'examples a step', count)
     .action(async (options: Common & { batch?: number }) => {
       const { benchStep } = await import('./train-step.js');
       await report([await benchStep(name, { ...options, say })], options.json);
     });
 
-question('matmul', 'f32 products of matrices in every transposition, on one thread and on all', 10)
+autotunable(question('matmul', 'f32 products of matrices in every transposition, on one thread and on all', 10))
   .option('--threads <n>', 'on so many threads only', count)
   .option('--filter <text>', 'only shapes m×k×n that contain it', '')
   .action(async (options: Common & { threads?: number; filter: string }) => {
@@ -65,7 +73,7 @@ question('matmul', 'f32 products of matrices in every transposition, on one thre
     await report(results, options.json, table);
   });
 
-question('conv', 'the three products of five convolutions, batch 8, no padding', 7)
+autotunable(question('conv', 'the three products of five convolutions, batch 8, no padding', 7))
   .option('--filter <text>', 'only convolutions whose name contains it', '')
   .action(async (options: Common & { filter: string }) => {
     const { benchConv } = await import('./conv.js');

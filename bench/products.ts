@@ -12,6 +12,7 @@ import { conv, depthwiseConv, getDevice, matmul, type Tensor, transpose, vjp } f
 import { compileGraph } from '#tenon/compile/compile.js';
 import type { DeviceBuffer, Executable } from '#tenon/device/device.js';
 import type { Program } from '#tenon/kernel/program.js';
+import { autotune, wantsAutotune } from '#tenon/tensor/autotune.js';
 import { trace } from '#tenon/tensor/trace.js';
 import type { Contender } from './measure.js';
 import { benchProgram, peerProgram } from './paths.js';
@@ -88,14 +89,15 @@ const repeated = (program: Program, times: number): Program => ({
   calls: Array.from({ length: times }, () => program.calls).flat(),
 });
 
-function prepare(p: Product): Ready {
+async function prepare(p: Product): Promise<Ready> {
   const device = getDevice();
   const { shapes, result } = definition(p);
   const graph = trace(
     (operands) => [result(operands)],
     shapes.map((shape) => ({ shape, dtype: 'f32' as const })),
   );
-  const { program, slots } = compileGraph(graph, device.target);
+  const target = wantsAutotune() ? await autotune('product', graph, device) : device.target;
+  const { program, slots } = compileGraph(graph, target);
   const out = device.allocate('f32', area(graph.outputs[0].shape));
   const externals = slots.map((slot) => {
     if (slot.kind === 'output') return out;
@@ -127,7 +129,7 @@ export async function serveProducts(): Promise<void> {
   let ready: Ready | null = null;
   const answer = async (request: { do: string; product?: Product; steps?: number }): Promise<object> => {
     if (request.do === 'prepare' && request.product) {
-      ready = prepare(request.product);
+      ready = await prepare(request.product);
       await run(ready, 1);
       const values = await getDevice().read(ready.result);
       return {

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isTensor } from 'tenon';
+import { wantsAutotune } from '#tenon/tensor/autotune.js';
 import { productRate } from './machine.js';
 import { type Contender, type Result, race, withRates } from './measure.js';
 import { buildWorkload, stepper, type Workload, type WorkloadName } from './models.js';
@@ -57,7 +58,7 @@ function own(workload: Workload): Contender {
   const { name, target } = workload.step.device;
   return {
     name: 'Tenon',
-    configuration: `${name}, ${target.threads} ${target.threads === 1 ? 'thread' : 'threads'}`,
+    configuration: `${name}, ${target.threads} ${target.threads === 1 ? 'thread' : 'threads'}${wantsAutotune() ? ', autotuned' : ''}`,
     isPeer: false,
     run: async (steps) => {
       const start = performance.now();

@@ -7,9 +7,9 @@ import ts from 'typescript';
 import { type SourceFile, sourceFiles } from './source-files.js';
 
 const FILE_LIMIT = 600;
-const ENGINE_LIMIT = 16_000;
+const ENGINE_LIMIT = 16_500;
 const RENDERER_LIMIT = 400;
-const DEVICE_LIMIT = 1_500;
+const DEVICE_LIMIT = 1_550;
 const PRIMITIVE_LIMIT = 60;
 const engine = ['base', 'kernel', 'graph', 'autodiff', 'compile', 'render', 'device', 'tensor'];
 

@@ -14,12 +14,12 @@ import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
 import { copyKernel } from './elementwise.js';
-import { fuse, isSource } from './fuse.js';
+import { fuse, isSource, nodesRead } from './fuse.js';
 import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
 import { CallOrder } from './order.js';
-import { chainRows, lowerChain } from './rows.js';
+import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
 
 /** What the caller puts into an external slot of the Program. */
@@ -48,8 +48,10 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const fusion = fuse(roots.filter((r) => !isSource(r)));
+  const readElsewhere = (chain: Chain): Set<Node> =>
+    new Set([...roots, ...fusion.groups.flatMap((g) => (chain.groups.includes(g) ? [] : [...nodesRead(g, fusion.storedBy)]))]);
   const calls = chainRows(fusion, target).flatMap((g) =>
-    'rows' in g ? lowerChain(g, target) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
+    'rows' in g ? lowerChain(g, target, readElsewhere(g)) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
   );
 
   // ---- a place for every value

@@ -20,12 +20,24 @@ export function arithmetic(dtype: DType): DType {
   return dtype === 'u8' ? 'u32' : dtype;
 }
 
+/** An array of the item's own that holds a node's elements from `first` on. */
+export interface OwnArray {
+  readonly name: string;
+  readonly first: Ix;
+}
+
 /** Buffers of one kernel: names by node, in order of first use. */
 export class Buffers {
   readonly params: BufferParam[] = [];
   readonly nodes: Node[] = [];
   readonly #names = new Map<Node, string>();
+  readonly #own: ReadonlyMap<Node, OwnArray>;
   #serial = 0;
+
+  /** @param own nodes that live in arrays of the item instead of buffers. */
+  constructor(own: ReadonlyMap<Node, OwnArray> = new Map()) {
+    this.#own = own;
+  }
 
   /** A name that is new in this kernel. Numbered by kernel, so that equal kernels have equal text and are compiled once. */
   fresh(prefix: string): string {
@@ -44,6 +56,13 @@ export class Buffers {
       if (this.params[i].access !== access) this.params[i] = { ...this.params[i], access: 'readwrite' };
     }
     return name;
+  }
+
+  /** Where the element of a node with the flat index `at` lies. */
+  place(node: Node, access: 'read' | 'write', at: Ix): { readonly buffer: string; readonly index: Expr } {
+    const own = this.#own.get(node);
+    if (own) return { buffer: own.name, index: at.add(own.first.scale(-1)).toExpr() };
+    return { buffer: this.name(node, access), index: at.toExpr() };
   }
 }
 
@@ -111,7 +130,7 @@ export class Emitter {
     const value = this.emit(n, idx);
     const at = flatten(idx, n.shape);
     this.touched.push(at);
-    this.write({ kind: 'store', buffer: this.#buffers.name(n, 'write'), index: at.toExpr(), value: cast(n.dtype, value) });
+    this.write({ kind: 'store', ...this.#buffers.place(n, 'write', at), value: cast(n.dtype, value) });
   }
 
   write(s: Stmt): void {
@@ -145,7 +164,8 @@ export class Emitter {
     const at = flatten(idx, n.shape);
     this.touched.push(at);
     this.reads.push({ node: n, at });
-    return cast(arithmetic(n.dtype), load(this.#buffers.name(n, 'read'), n.dtype, at.toExpr()));
+    const { buffer, index } = this.#buffers.place(n, 'read', at);
+    return cast(arithmetic(n.dtype), load(buffer, n.dtype, index));
   }
 
   /** 0 ≤ ix < extent as a condition; true or false when the range decides. */

@@ -187,16 +187,16 @@ export interface Fusion {
   readonly storedBy: ReadonlyMap<Node, Group>;
 }
 
-/** Groups whose stores `g` reads, found through members' inputs that are not members. */
-export function groupsRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Group> {
-  const out = new Set<Group>();
-  for (const m of g.members)
-    for (const i of m.inputs) {
-      const p = storedBy.get(i);
-      if (p && p !== g && !g.members.has(i)) out.add(p);
-    }
+/** Nodes that `g` reads from the stores of other groups: members' inputs that are not members. */
+export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Node> {
+  const out = new Set<Node>();
+  for (const m of g.members) for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
   return out;
 }
+
+/** Groups whose stores `g` reads. */
+export const groupsRead = (g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Group> =>
+  new Set([...nodesRead(g, storedBy)].flatMap((n) => storedBy.get(n) ?? []));
 
 /** Groups the (simplified) graph below `roots`. Every root that is not a source gets a store. */
 export function fuse(roots: readonly Node[]): Fusion {

@@ -43,8 +43,7 @@ interface Pass {
   readonly column: string | null;
 }
 
-function passOf(g: Group, k: number, rows: number, columns: number, buffers: Buffers): Pass {
-  const row = Ix.variable('row', rows);
+function passOf(g: Group, k: number, row: Ix, rows: number, columns: number, buffers: Buffers): Pass {
   const column = `c${k}`;
   const c = Ix.variable(column, columns);
   if (!g.anchor) {
@@ -75,8 +74,8 @@ function passOf(g: Group, k: number, rows: number, columns: number, buffers: Buf
 
 /** Whether the group's pass reads memory in order, and of what the chain stores nothing but the row's own. */
 function fits(g: Group, stored: ReadonlySet<Node>, rows: number, columns: number): boolean {
-  const { emitters, column } = passOf(g, 0, rows, columns, new Buffers());
   const row = Ix.variable('row', rows);
+  const { emitters, column } = passOf(g, 0, row, rows, columns, new Buffers());
   for (const e of emitters) {
     for (const ix of e.touched) {
       const step = column === null ? 0 : ix.factorOf(column);
@@ -154,27 +153,30 @@ export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Gr
 
 /**
  * One kernel for a chain; an item is a few rows, which take each pass together: a row's passes wait for one another, those of
- * different rows don't.
+ * different rows don't. What nothing but the chain reads (not `elsewhere`) stays in
+ * the item's own arrays and never travels to memory.
  */
-export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo): LoweredCall {
+export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo, elsewhere: ReadonlySet<Node>): LoweredCall {
   const block = Math.max(1, Math.min(16, Math.floor(1024 / columns), Math.floor(rows / (8 * target.threads))));
-  const buffers = new Buffers();
-  const from = imul(variable('item'), block);
-  const body: Stmt[] = [
-    { kind: 'let', name: 'from', value: from },
-    { kind: 'let', name: 'end', value: op('min', 'index', iadd(from, block), index(rows)) },
-  ];
+  const items = Math.ceil(rows / block);
+  const from = Ix.variable('item', items).scale(block);
+  const row = from.add(Ix.variable('row', block));
+  const stored = groups.flatMap((g) => [...g.stores]).filter((n) => !elsewhere.has(n));
+  const own = new Map(stored.map((n, i) => [n, { name: `own${i}`, first: from.scale(size(n.shape) / rows) }]));
+  const buffers = new Buffers(own);
+  const body: Stmt[] = stored.map((n, i) => ({ kind: 'local', name: `own${i}`, type: n.dtype, size: (size(n.shape) / rows) * block }));
+  const count = rows % block === 0 ? index(block) : op('min', 'index', index(block), iadd(index(rows), imul(from.toExpr(), -1)));
   let flops = 0;
   groups.forEach((g, k) => {
-    const pass = passOf(g, k, rows, columns, buffers);
-    body.push(loop('row', variable('from'), variable('end'), pass.body));
+    const pass = passOf(g, k, row, rows, columns, buffers);
+    body.push(loop('row', 0, count, pass.body));
     flops += rows * pass.emitters.reduce((n, e) => n + countOps(e.body), 0) * (pass.column ? columns : 1);
   });
   return {
     kernel: {
       label: labelsOf(groups),
       buffers: buffers.params,
-      grid: { name: 'item', extent: Math.ceil(rows / block) },
+      grid: { name: 'item', extent: items },
       body,
       flops,
       bytes: bytesOf(buffers),

@@ -121,10 +121,10 @@ export class Ix {
     if (by === 1) return this;
     const { whole, rest } = this.splitBy(by);
     if (rest.min >= 0 && rest.max < by) return whole;
-    // ⌊⌊x/a⌋/b⌋ = ⌊x/(a·b)⌋
+    // ⌊(⌊x/a⌋ + c)/b⌋ = ⌊(x + c·a)/(a·b)⌋
     const [only] = rest.terms;
-    if (rest.terms.length === 1 && rest.offset === 0 && only.factor === 1 && only.atom.quotient)
-      return whole.add(only.atom.quotient.of.div(only.atom.quotient.by * by));
+    const q = only?.atom.quotient;
+    if (rest.terms.length === 1 && only.factor === 1 && q) return whole.add(q.of.add(rest.offset * q.by).div(q.by * by));
     const inner = rest.nested(by);
     if (inner) return whole.add(inner.major.div(by / inner.unit));
     const { value, by: d } = reduceCommon(rest, by);

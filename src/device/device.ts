@@ -19,6 +19,12 @@ export interface Executable {
   source(): string[];
 }
 
+/** Measured plans by contraction, both as text, kept for later processes. */
+export interface PlanTable {
+  load(): Readonly<Record<string, string>>;
+  save(plans: Readonly<Record<string, string>>): void;
+}
+
 /**
  * A device runs Programs one after another in the order in which `run` was called (first in, first out); `read` sees
  * the effect of every run before it. Compilation never blocks the event loop for long.
@@ -40,6 +46,8 @@ export interface Device {
   read(buffer: DeviceBuffer): Promise<TypedArray>;
   /** For devices that can: runs once as `run` does, one kernel after another; resolves to the milliseconds of each call of the Program. */
   profile?(executable: Executable, externals: readonly DeviceBuffer[]): Promise<number[]>;
+  /** What autotuning found on this machine, where the device keeps it. */
+  readonly tunedPlans?: PlanTable;
   /** Overwrites a buffer from host memory, after all runs before and before all runs after. */
   write(buffer: DeviceBuffer, data: TypedArray): void;
   /** For devices that can: compile and run now, in the calling thread. Only when nothing is queued. */

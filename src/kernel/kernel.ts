@@ -100,6 +100,8 @@ export interface Kernel {
   /** Estimates for profiles and for deciding on threads: arithmetic operations and bytes touched, in all. */
   readonly flops: number;
   readonly bytes: number;
+  /** The contraction that it belongs to, by the name that `TargetInfo.choosePlan` was asked with. Not part of its identity. */
+  readonly contraction?: string;
 }
 
 // ---- builders: short names, since templates are made of them; they fold constants so that printed kernels stay readable.

@@ -12,4 +12,6 @@ export interface TargetInfo {
   readonly l2: number;
   /** Largest single buffer, bytes. */
   readonly maxBuffer: number;
+  /** Which of `plans` (as text, the cost model's choice first) to take for a contraction. Autotuning sets it; without it, the first. */
+  readonly choosePlan?: (contraction: string, plans: readonly string[]) => number;
 }

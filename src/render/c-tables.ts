@@ -139,7 +139,9 @@ export function cFlags(target: TargetInfo): string[] {
         ? ['-mavx2', '-mfma', '-mf16c']
         : [];
   return [
-    '-O2',
+    // GCC's cost model of -O2 leaves loops with reductions and calls scalar; pairs of scalars made vectors only cost.
+    '-O3',
+    '-fno-tree-slp-vectorize',
     ...machine,
     '-fPIC',
     '-fopenmp-simd',

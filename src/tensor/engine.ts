@@ -2,10 +2,11 @@
 import type { DType } from '../base/dtype.js';
 import type { Shape } from '../base/shape.js';
 
-export type { CompiledGraph, Slot } from '../compile/compile.js';
+export type { CompiledGraph, GraphToCompile, Slot } from '../compile/compile.js';
 export { compileGraph } from '../compile/compile.js';
 export type { Device, DeviceBuffer, Executable } from '../device/device.js';
 export { currentDevice, referenceDevice } from '../device/registry.js';
+export type { TargetInfo } from '../kernel/target.js';
 
 /** Shape and dtype of a value that doesn't exist yet. */
 export interface TensorSpec {

@@ -6,6 +6,7 @@ import { type DType, dtypes, isDType, type TypedArray } from '../base/dtype.js';
 import { ConfigError, DeviceError, ShapeError } from '../base/errors.js';
 import { type Shape, sameShape, showShape, size } from '../base/shape.js';
 import { makeNode, type Node } from '../graph/node.js';
+import { autotune, wantsAutotune } from './autotune.js';
 import {
   type CompiledGraph,
   compileGraph,
@@ -29,6 +30,11 @@ export interface StepOptions {
   device?: Device;
   /** For error messages. */
   name?: string;
+  /**
+   * Measure the ways to cut each product and convolution instead of trusting the cost model; the choice is kept on disk for this machine.
+   * Default: whether TENON_AUTOTUNE is 1.
+   */
+  autotune?: boolean;
 }
 
 /** Runs that wait for something asynchronous; later runs queue behind them. */
@@ -258,8 +264,12 @@ export async function compileStep(
     firstId,
   );
   const device = options.device ?? currentDevice();
-  const { program, slots } = compileGraph({ outputs: graph.outputs, writes: graph.writes }, device.target);
-  const traceSeconds = (performance.now() - start) / 1000;
+  const isTuned = options.autotune ?? wantsAutotune();
+  const traced = performance.now() - start;
+  const target = isTuned ? await autotune(name, graph, device) : device.target;
+  const lowering = performance.now();
+  const { program, slots } = compileGraph({ outputs: graph.outputs, writes: graph.writes }, target);
+  const traceSeconds = (traced + performance.now() - lowering) / 1000;
   const executable = await device.compile(program);
   for (const slot of slots) if (slot.kind === 'buffer' && slot.node.arg instanceof Storage) await slot.node.arg.prepare(device);
   return new Step({

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TypedArray } from '../../src/base/dtype.js';
 import { nodeModules } from '../../src/base/node-modules.js';
+import { loadKoffi } from '../../src/device/native/binding.js';
 import { nativeTarget } from '../../src/device/native/cpu.js';
 import { interpret } from '../../src/graph/interpret.js';
 import type { Node } from '../../src/graph/node.js';
@@ -19,8 +20,8 @@ import { randomGraph } from './random-graph.js';
 const isLong = Number(process.env.TENON_TEST_RUNS ?? 0) >= 1000;
 const modules = nodeModules();
 if (modules === null) throw new Error('these tests need Node');
-const neon = nativeTarget(modules, 'neon', 2);
-const avx512 = nativeTarget(modules, 'avx512', 2);
+const neon = nativeTarget(modules, loadKoffi(modules), 'neon', 2);
+const avx512 = nativeTarget(modules, loadKoffi(modules), 'avx512', 2);
 
 const link = ['aarch64-linux-gnu-gcc', '-static'];
 const qemu = ['qemu-aarch64'];

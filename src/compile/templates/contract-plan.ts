@@ -138,8 +138,21 @@ function wait(
   return lost + Math.max(0, bytes / 24 - cycles * 0.5);
 }
 
-/** A plan with the columns `vectorAt` as the vector dim, or null if no tile fits. */
-export function planVector(c: Contraction, vectorAt: number, target: TargetInfo): VectorPlan | null {
+/** What a plan decides, as text. */
+export const planText = (p: VectorPlan): string =>
+  [
+    p.vector.parts.map((x) => x.position),
+    p.tiled.parts.map((x) => x.position),
+    ...[p.tile.rows, p.tile.cols].map((pieces) => pieces.map((x) => `${x.count}*${x.size}`)),
+    `A ${p.packA ? 'once' : 'in place'}`,
+    `B ${p.packB ?? 'in place'}`,
+    `${p.rowsOuter ? 'rows' : 'columns'} of ${p.group}`,
+    ...[p.block, p.rowSplit].map((x) => `${x.at}:${x.chunk}`),
+    p.split,
+  ].join(' ');
+
+/** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile fits. */
+export function planVector(c: Contraction, vectorAt: number, target: TargetInfo): VectorPlan[] {
   const batch = axes(c.batch);
   const cols = axes(c.cols);
   const vector = cols[vectorAt] ?? unit;
@@ -150,7 +163,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const vectors = ceilDiv(vector.extent, width);
   const aVaries = vector.a !== 0;
   const chosen = chooseRows(axes(c.rows), vectors, steps, target, aVaries);
-  if (!chosen) return null;
+  if (!chosen) return [];
   const { outer: outerRows, tiled, whole, tile } = chosen;
   const rows = extentOf(outerRows) * tiled.extent * whole.extent;
   const repeat = extentOf(batch) * extentOf(outerCols);
@@ -192,7 +205,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     readonly rowSplit: ReturnType<typeof cutRows>;
     readonly cycles: number;
   }
-  const found: { cut: Cut | null; time: number } = { cut: null, time: Number.POSITIVE_INFINITY };
+  /** The best cut of rows for each way to block, copy and split. */
+  const found: { cut: Cut; time: number }[] = [];
   const rowAxes = [...outerRows, tiled, whole];
   const outputs = repeat * rows * vector.extent;
   const weigh = (packA: boolean, packB: VectorPlan['packB'], group: number, blockSteps: number, rowsOuter = false): void => {
@@ -236,6 +250,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
     const ofPass = touchedBy(reduce);
     // The blocks of a part, of which some parts have one more than others.
     const share = blocks / block.count;
+    let best: (typeof found)[number] | undefined;
     for (let parts = 1; parts <= most; parts = Math.max(parts + 1, Math.floor(parts * 1.2))) {
       const rowSplit = cutRows(parts);
       const items = rowSplit.count * colItems * split;
@@ -275,10 +290,11 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
             target,
           );
       const time = once + sum + (ceilDiv(items, target.threads) + 0.12) * (cycles + 300);
-      if (time >= found.time * 0.995) continue;
-      found.time = time;
-      found.cut = { packA, packB, group, rowsOuter, block, split, rowSplit, cycles: cycles * items + (once + sum) * target.threads };
+      if (best && time >= best.time * 0.995) continue;
+      const total = cycles * items + (once + sum) * target.threads;
+      best = { time, cut: { packA, packB, group, rowsOuter, block, split, rowSplit, cycles: total } };
     }
+    if (best) found.push(best);
   };
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
@@ -307,18 +323,6 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
       }
     }
   }
-  if (!found.cut) return null;
-  return {
-    c,
-    batch,
-    outerRows,
-    tiled,
-    whole,
-    outerCols,
-    vector,
-    reduce,
-    width,
-    tile,
-    ...found.cut,
-  };
+  const fixed = { c, batch, outerRows, tiled, whole, outerCols, vector, reduce, width, tile };
+  return found.sort((x, y) => x.time - y.time).map(({ cut }) => ({ ...fixed, ...cut }));
 }

@@ -6,9 +6,9 @@ import type { DType } from '../../base/dtype.js';
 import type { Kernel } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { accumulatorType, axes, type Contraction, extentOf } from './contract-dims.js';
-import { emitDot, planDot } from './contract-dot.js';
+import { type DotPlan, emitDot, planDot } from './contract-dot.js';
 import { emitPack, packedSize } from './contract-pack.js';
-import { planVector, type VectorPlan } from './contract-plan.js';
+import { planText, planVector, type VectorPlan } from './contract-plan.js';
 import { emitOrderedSum, emitVector, packA, packB } from './contract-vector.js';
 
 export { accumulatorType, type ContractDim, type Contraction, type Operand } from './contract-dims.js';
@@ -53,6 +53,50 @@ function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): 
   return results * (vectorOut === 1 ? 2 / target.lanes : (vectorOut % 256 === 0 ? 12 : 2.5) * Math.max(1, c.buffers.length - 2));
 }
 
+/** A way to compute a contraction; no plan: the dot form. */
+interface Candidate {
+  readonly form: string;
+  readonly plan: VectorPlan | null;
+  readonly cycles: number;
+}
+
+/** Ways that may be worth a measurement: the model's choice, then by its cycles the others. */
+function candidates(c: Contraction, dotCycles: number, target: TargetInfo): Candidate[] {
+  let best: Candidate = { form: 'dot', plan: null, cycles: dotCycles };
+  const all = [best];
+  /** `margin`: the share of the best so far that a form must come below: the given orientation wins ties. */
+  const weigh = (form: string, of: Contraction, v: number, beyond: number, margin: number): void => {
+    const plans = planVector(of, v, target).map((plan): Candidate => ({ form: `${form}${v}`, plan, cycles: plan.cycles + beyond }));
+    all.push(...plans);
+    if (plans.length > 0 && plans[0].cycles < best.cycles * margin) best = plans[0];
+  };
+  for (const [name, form] of [
+    ['given ', c],
+    ['exchanged ', exchanged(c)],
+  ] as const) {
+    const cols = axes(form.cols);
+    for (let v = cols.length - 1; v >= 0; v--) {
+      const last = cols[v].parts[cols[v].parts.length - 1];
+      weigh(name, form, v, epilogueCycles(form, form.cols[last.position].out, target), 0.98);
+    }
+  }
+  for (const [at, d] of c.batch.entries()) {
+    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) continue;
+    const form = alongBatch(c, at);
+    weigh(`along ${at} `, form, axes(form.cols).length - 1, 0, 1);
+  }
+  const others = all.filter((x) => x !== best && x.cycles < best.cycles * 1.6).sort((x, y) => x.cycles - y.cycles);
+  return [best, ...others];
+}
+
+/** A contraction's name for what was measured of it: its dims, operands and epilogue. */
+const contractionText = (c: Contraction): string =>
+  [
+    c.label,
+    ...[c.batch, c.rows, c.cols, c.reduce].map((dims) => dims.map((d) => [d.extent, d.a, d.b, d.out].join(','))),
+    ...c.buffers.map((b) => `${b.access} ${b.dtype}`),
+  ].join(' ');
+
 /**
  * Kernels for a contraction on `target`. Deterministic for a target; no shape is refused. A reduction that leaves too
  * few items for the threads is summed in parts (a temporary [parts, batch, rows, cols]) and finished in order.
@@ -62,31 +106,19 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
   const dot = planDot(c, target);
   const turned = planDot(exchanged(c), target);
   const bestDot = turned.cycles < dot.cycles ? turned : dot;
-  let best: VectorPlan | null = null;
-  let bestCycles = bestDot.cycles;
-  for (const form of [c, exchanged(c)]) {
-    const cols = axes(form.cols);
-    for (let v = cols.length - 1; v >= 0; v--) {
-      const last = cols[v].parts[cols[v].parts.length - 1];
-      const plan = planVector(form, v, target);
-      if (!plan) continue;
-      const cycles = plan.cycles + epilogueCycles(form, form.cols[last.position].out, target);
-      // The given orientation wins ties.
-      if (cycles < bestCycles * 0.98) {
-        best = plan;
-        bestCycles = cycles;
-      }
-    }
-  }
-  for (const [at, d] of c.batch.entries()) {
-    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) continue;
-    const form = alongBatch(c, at);
-    const plan = planVector(form, axes(form.cols).length - 1, target);
-    if (!plan || plan.cycles >= bestCycles) continue;
-    best = plan;
-    bestCycles = plan.cycles;
-  }
-  if (!best) return { kernels: [emitDot(bestDot)], temporaries: [] };
+  const ways = candidates(c, bestDot.cycles, target);
+  if (!target.choosePlan) return emit(c, ways[0].plan ?? bestDot);
+  const name = contractionText(c);
+  const at = target.choosePlan(
+    name,
+    ways.map((w) => (w.plan ? `${w.form} ${planText(w.plan)}` : w.form)),
+  );
+  const { kernels, temporaries } = emit(c, ways[at].plan ?? bestDot);
+  return { kernels: kernels.map((k) => ({ ...k, contraction: name })), temporaries };
+}
+
+function emit(c: Contraction, best: VectorPlan | DotPlan): ContractKernels {
+  if (!('split' in best)) return { kernels: [emitDot(best)], temporaries: [] };
   const type = accumulatorType(c);
   const kernels: Kernel[] = [];
   const temporaries: { name: string; dtype: DType; size: number }[] = [];

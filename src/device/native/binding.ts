@@ -3,8 +3,9 @@ import { DeviceError } from '../../base/errors.js';
 import type { NodeModules } from '../../base/node-modules.js';
 
 /** The part of koffi in use. */
-interface Koffi {
-  load(path: string): { func(definition: string): NativeFunction };
+export interface Koffi {
+  /** The library at `path`; null is what the process has loaded. */
+  load(path: string | null): { func(definition: string): NativeFunction };
   address(value: ArrayBufferView): bigint;
 }
 interface NativeFunction {

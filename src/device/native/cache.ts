@@ -7,6 +7,7 @@ import { DeviceError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { log } from '../../base/log.js';
 import type { NodeModules } from '../../base/node-modules.js';
+import type { PlanTable } from '../device.js';
 import { cacheLimit, noteUse, tidyFolder } from './tidy.js';
 
 export class ObjectCache {
@@ -117,6 +118,28 @@ export class ObjectCache {
       fs.renameSync(link, path.join(this.folder, `k_${key}`));
     }
     return path.join(this.folder, name);
+  }
+
+  /** A table kept beside the objects; what is none, or larger than any of ours, counts as empty. */
+  table(name: string): PlanTable {
+    const { fs, path } = this.#modules;
+    const file = path.join(this.folder, name);
+    const isText = (entry: [string, unknown]): entry is [string, string] => typeof entry[1] === 'string';
+    return {
+      load: () => {
+        try {
+          if (fs.statSync(file).size > 16 << 20) return {};
+          return Object.fromEntries(Object.entries(JSON.parse(fs.readFileSync(file, 'utf8'))).filter(isText));
+        } catch {
+          return {};
+        }
+      },
+      save: (plans) => {
+        const temporary = this.temporary('.json');
+        fs.writeFileSync(temporary, JSON.stringify(plans), { flush: true });
+        fs.renameSync(temporary, file);
+      },
+    };
   }
 
   /** Once a process: removes old files in a moment, when nobody waits for kernels. */

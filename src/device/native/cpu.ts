@@ -3,6 +3,7 @@ import { ConfigError } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import type { NodeModules } from '../../base/node-modules.js';
 import type { TargetInfo } from '../../kernel/target.js';
+import type { Koffi } from './binding.js';
 
 /** Instruction sets in ascending order within an architecture. */
 const levels = {
@@ -58,26 +59,28 @@ export function threadCount(): number {
   return n;
 }
 
-/** Bytes of a core's data caches of levels 1 and 2, as Linux's files tell, or, where a virtual machine has none, what AMD's line in cpuinfo does. */
-function caches({ fs }: NodeModules): { l1: number; l2: number } {
-  const sizes = [32 << 10, 512 << 10];
-  try {
-    const info = fs.readFileSync('/proc/cpuinfo', 'utf8');
-    const line = info.includes('AuthenticAMD') && /^cache size\s*: (\d+) KB$/m.exec(info);
-    if (line) sizes[1] = Number(line[1]) * 1024;
-    const folder = '/sys/devices/system/cpu/cpu0/cache';
-    for (const entry of fs.readdirSync(folder).filter((name) => name.startsWith('index'))) {
-      const read = (name: string) => fs.readFileSync(`${folder}/${entry}/${name}`, 'utf8').trim();
-      const [level, size] = [Number(read('level')), /^(\d+)K$/.exec(read('size'))];
-      if (size && level <= 2 && read('type') !== 'Instruction') sizes[level - 1] = Number(size[1]) * 1024;
+/** A core's data caches of levels 1 and 2: glibc's names for sysconf, Linux's files, what most processors have. */
+const levelsOfCache = [
+  { name: 188, file: 'index0', usual: 32 << 10 },
+  { name: 191, file: 'index2', usual: 512 << 10 },
+];
+
+/** Bytes of a core's data caches: the processor knows them in a virtual machine too, where Linux has no files about them. */
+function caches({ fs }: NodeModules, koffi: Koffi): { l1: number; l2: number } {
+  const [l1, l2] = levelsOfCache.map(({ name, file, usual }) => {
+    try {
+      const bytes = process.platform === 'linux' ? Number(koffi.load(null).func('long sysconf(int)')(name)) : 0;
+      if (bytes >= 8 << 10) return bytes;
+      const size = /^(\d+)K$/m.exec(fs.readFileSync(`/sys/devices/system/cpu/cpu0/cache/${file}/size`, 'utf8'));
+      return size ? Number(size[1]) * 1024 : usual;
+    } catch {
+      return usual;
     }
-  } catch {
-    // Other systems: what most processors have.
-  }
-  return { l1: sizes[0], l2: sizes[1] };
+  });
+  return { l1, l2 };
 }
 
-export function nativeTarget(modules: NodeModules, level: CpuLevel, threads: number): TargetInfo {
+export function nativeTarget(modules: NodeModules, koffi: Koffi, level: CpuLevel, threads: number): TargetInfo {
   const { lanes, registers, hasFma } = levels[level];
-  return { lanes, registers, hasFma, threads, ...caches(modules), maxBuffer: 2 ** 40 };
+  return { lanes, registers, hasFma, threads, ...caches(modules, koffi), maxBuffer: 2 ** 40 };
 }

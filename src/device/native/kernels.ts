@@ -8,6 +8,7 @@ import type { Kernel } from '../../kernel/kernel.js';
 import { kernelIdentity } from '../../kernel/print.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { cFlags, cPrelude, renderC } from '../../render/c.js';
+import type { PlanTable } from '../device.js';
 import { bindRuntime, loadKoffi, type Runtime } from './binding.js';
 import { ObjectCache } from './cache.js';
 import { type Compiler, compileObject, compileObjectSync } from './compiler.js';
@@ -62,6 +63,11 @@ export class KernelStore {
     this.#context = this.#cache.hash(machine, this.#flags.join(' '), this.#prelude, String(target.lanes));
     this.runtime = this.#loadRuntime(machine);
     this.runtime.setThreads(target.threads);
+  }
+
+  /** Tuned plans of this machine, compiler and thread count, by contraction. */
+  get tunedPlans(): PlanTable {
+    return this.#cache.table(`tuned_${this.#cache.hash(this.#context, String(this.#threads))}.json`);
   }
 
   #loadRuntime(machine: string): Runtime {

@@ -6,7 +6,7 @@ import { type NodeModules, nodeModules } from '../../base/node-modules.js';
 import type { BufferPlan, Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { cScratchBytes } from '../../render/c.js';
-import type { Device, DeviceBuffer, Executable } from '../device.js';
+import type { Device, DeviceBuffer, Executable, PlanTable } from '../device.js';
 import { FifoQueue } from '../queue.js';
 import { loadKoffi, type Runtime } from './binding.js';
 import { compilerAdvice, findCompiler } from './compiler.js';
@@ -121,8 +121,8 @@ export class NativeDevice implements Device {
     const modules = nodeModules();
     if (reason !== null || !modules) throw new DeviceError(`native: cannot be used: ${reason}`);
     this.#modules = modules;
-    this.target = nativeTarget(modules, cpuLevel(modules), threadCount());
     const koffi = loadKoffi(modules);
+    this.target = nativeTarget(modules, koffi, cpuLevel(modules), threadCount());
     this.#address = (data) => {
       // Small arrays live in V8's heap, where they move, until their buffer is asked for.
       void data.buffer;
@@ -138,6 +138,10 @@ export class NativeDevice implements Device {
       this.#store = new KernelStore(this.#modules, compiler, this.target);
     }
     return this.#store;
+  }
+
+  get tunedPlans(): PlanTable {
+    return this.#kernels.tunedPlans;
   }
 
   get #runtime(): Runtime {

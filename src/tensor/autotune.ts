@@ -1,0 +1,86 @@
+/**
+ * @file autotune: the plans of a graph's contractions by measurement instead of by the cost model. The graph is compiled
+ * once with each contraction's n-th best plan, n = 0, 1, …; all variants run in turn on scratch buffers, and each contraction
+ * takes the plan whose kernels were quickest. What was found is kept on disk for the next process.
+ */
+import { host } from '../base/host.js';
+import { log } from '../base/log.js';
+import { compileGraph, type Device, type GraphToCompile, type TargetInfo } from './engine.js';
+
+/** Plans tried for each contraction. */
+const mostPlans = 8;
+/** Measurements of each, of which the shortest counts: at least so many, and more while they take less than these milliseconds. */
+const leastRounds = 9;
+const shortRounds = 400;
+/** A plan must save this share of the time of the model's choice. */
+const least = 0.03;
+
+/** Whether the user asked for it everywhere. */
+export const wantsAutotune = (): boolean => host.environment('TENON_AUTOTUNE') === '1';
+
+/**
+ * `device.target` with the measured plans of all contractions of `graph`; those that the device's table doesn't hold are measured first, in
+ * seconds to minutes. The target itself where the device has no profile or no table. Results may differ from untuned ones in rounding.
+ */
+export async function autotune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+  const { target, tunedPlans, profile } = device;
+  if (!tunedPlans || !profile) return target;
+  const known = new Map(Object.entries(tunedPlans.load()));
+  const tuned: TargetInfo = {
+    ...target,
+    choosePlan: (contraction, plans) => Math.max(0, plans.indexOf(known.get(contraction) ?? plans[0])),
+  };
+
+  interface Variant {
+    readonly executable: Awaited<ReturnType<Device['compile']>>;
+    /** The plan of each contraction, and the milliseconds that its kernels took. */
+    readonly plans: ReadonlyMap<string, string>;
+    readonly times: Map<string, number>;
+  }
+  const start = performance.now();
+  const variants: Variant[] = [];
+  let most = 1;
+  for (let rank = 0; rank < most; rank++) {
+    const plans = new Map<string, string>();
+    const choosePlan: TargetInfo['choosePlan'] = (contraction, all) => {
+      if (known.has(contraction)) return tuned.choosePlan?.(contraction, all) ?? 0;
+      most = Math.min(mostPlans, Math.max(most, all.length));
+      const at = Math.min(rank, all.length - 1);
+      plans.set(contraction, all[at]);
+      return at;
+    };
+    const { program } = compileGraph(graph, { ...target, choosePlan });
+    if (plans.size === 0) return tuned;
+    if (rank === 0) log.notice(`autotune ${name}: measuring the ways to cut ${plans.size} products`);
+    variants.push({ executable: await device.compile(program), plans, times: new Map() });
+  }
+
+  const externals = (variants[0].executable.program.buffers ?? []).flatMap((b) =>
+    b.place.kind === 'external' ? [{ slot: b.place.slot, buffer: device.allocate(b.dtype, b.size) }] : [],
+  );
+  const bound = externals.sort((a, b) => a.slot - b.slot).map((e) => e.buffer);
+  const measured = performance.now();
+  for (let round = 0; round < leastRounds || (round < 20 * leastRounds && performance.now() - measured < shortRounds); round++) {
+    for (const { executable, times } of variants) {
+      const now = new Map<string, number>();
+      const calls = await profile.call(device, executable, bound);
+      for (const [i, { kernel }] of executable.program.calls.entries())
+        if (kernel.contraction !== undefined) now.set(kernel.contraction, (now.get(kernel.contraction) ?? 0) + calls[i]);
+      for (const [contraction, ms] of now) times.set(contraction, Math.min(ms, times.get(contraction) ?? ms));
+    }
+  }
+
+  let [before, after] = [0, 0];
+  for (const [contraction, first] of variants[0].plans) {
+    const time = (v: Variant): number => v.times.get(contraction) ?? Number.POSITIVE_INFINITY;
+    const quickest = variants.reduce((a, b) => (time(b) < time(a) ? b : a));
+    const isWorth = time(quickest) < time(variants[0]) * (1 - least);
+    known.set(contraction, isWorth ? (quickest.plans.get(contraction) ?? first) : first);
+    before += time(variants[0]);
+    after += time(isWorth ? quickest : variants[0]);
+  }
+  tunedPlans.save(Object.fromEntries(known));
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
+  log.notice(`autotune ${name}: products take ${after.toFixed(2)} ms instead of ${before.toFixed(2)} (measured in ${seconds} s)`);
+  return tuned;
+}
