@@ -8,7 +8,7 @@ import { log } from '../base/log.js';
 import { compileGraph, type Device, type GraphToCompile, type TargetInfo } from './engine.js';
 
 /** Plans tried for each contraction. */
-const mostPlans = 8;
+const mostPlans = 14;
 /** Measurements of each, of which the shortest counts: at least so many, and more while they take less than these milliseconds. */
 const leastRounds = 9;
 const shortRounds = 400;

@@ -42,7 +42,7 @@ export interface VectorPlan {
 const powerOfTwo = (n: number): number => 2 ** Math.floor(Math.log2(n));
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
-function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo, aVaries: boolean) {
+function chooseRows(rows: readonly Axis[], vectors: number, steps: number, target: TargetInfo, aVaries: boolean, only?: number) {
   const all = rows.length === 0 ? [unit] : rows;
   let best: { outer: Axis[]; tiled: Axis; whole: Axis; tile: TileChoice; cycles: number } | null = null;
   for (let t = all.length - 1; t >= 0; t--) {
@@ -52,7 +52,7 @@ function chooseRows(rows: readonly Axis[], vectors: number, steps: number, targe
       const whole = w === all.length ? unit : all[w];
       if (whole.extent > 8) continue;
       const outer = all.filter((_, i) => i !== t && i !== w);
-      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target, aVaries);
+      const tile = chooseTile(all[t].extent, whole.extent, vectors, steps, target, aVaries, only);
       if (!tile) continue;
       const cycles = tile.cycles * extentOf(outer);
       // An outer axis as the tiled one costs locality: only for a real gain.
@@ -151,8 +151,8 @@ export const planText = (p: VectorPlan): string =>
     p.split,
   ].join(' ');
 
-/** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile fits. */
-export function planVector(c: Contraction, vectorAt: number, target: TargetInfo): VectorPlan[] {
+/** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile (`only`: of so many vectors) fits. */
+export function planVector(c: Contraction, vectorAt: number, target: TargetInfo, only?: number): VectorPlan[] {
   const batch = axes(c.batch);
   const cols = axes(c.cols);
   const vector = cols[vectorAt] ?? unit;
@@ -162,7 +162,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo)
   const width = Math.min(target.lanes, powerOfTwo(Math.max(1, vector.extent)));
   const vectors = ceilDiv(vector.extent, width);
   const aVaries = vector.a !== 0;
-  const chosen = chooseRows(axes(c.rows), vectors, steps, target, aVaries);
+  const chosen = chooseRows(axes(c.rows), vectors, steps, target, aVaries, only);
   if (!chosen) return [];
   const { outer: outerRows, tiled, whole, tile } = chosen;
   const rows = extentOf(outerRows) * tiled.extent * whole.extent;

@@ -60,14 +60,20 @@ interface Candidate {
   readonly cycles: number;
 }
 
+/** Register tiles to measure besides the one that the model takes: of so many vectors. */
+const tileWidths = [1, 2, 3, 4, 5, 7];
+
 /** Ways that may be worth a measurement: the model's choice, then by its cycles the others. */
 function candidates(c: Contraction, dotCycles: number, target: TargetInfo): Candidate[] {
   let best: Candidate = { form: 'dot', plan: null, cycles: dotCycles };
   const all = [best];
   /** `margin`: the share of the best so far that a form must come below: the given orientation wins ties. */
   const weigh = (form: string, of: Contraction, v: number, beyond: number, margin: number): void => {
-    const plans = planVector(of, v, target).map((plan): Candidate => ({ form: `${form}${v}`, plan, cycles: plan.cycles + beyond }));
+    const ways = (only?: number): Candidate[] =>
+      planVector(of, v, target, only).map((plan) => ({ form: `${form}${v}`, plan, cycles: plan.cycles + beyond }));
+    const plans = ways();
     all.push(...plans);
+    if (target.choosePlan) for (const width of tileWidths) all.push(...ways(width).slice(0, 3));
     if (plans.length > 0 && plans[0].cycles < best.cycles * margin) best = plans[0];
   };
   for (const [name, form] of [
@@ -85,8 +91,7 @@ function candidates(c: Contraction, dotCycles: number, target: TargetInfo): Cand
     const form = alongBatch(c, at);
     weigh(`along ${at} `, form, axes(form.cols).length - 1, 0, 1);
   }
-  const others = all.filter((x) => x !== best && x.cycles < best.cycles * 1.6).sort((x, y) => x.cycles - y.cycles);
-  return [best, ...others];
+  return [best, ...all.filter((x) => x !== best && x.cycles < best.cycles * 1.6).sort((x, y) => x.cycles - y.cycles)];
 }
 
 /** A contraction's name for what was measured of it: its dims, operands and epilogue. */
@@ -109,11 +114,14 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
   const ways = candidates(c, bestDot.cycles, target);
   if (!target.choosePlan) return emit(c, ways[0].plan ?? bestDot);
   const name = contractionText(c);
-  const at = target.choosePlan(
-    name,
-    ways.map((w) => (w.plan ? `${w.form} ${planText(w.plan)}` : w.form)),
-  );
-  const { kernels, temporaries } = emit(c, ways[at].plan ?? bestDot);
+  const distinct = new Map<string, Candidate>();
+  for (const w of ways) {
+    const text = w.plan ? `${w.form} ${planText(w.plan)}` : w.form;
+    if (!distinct.has(text)) distinct.set(text, w);
+  }
+  const texts = [...distinct.keys()];
+  const chosen = distinct.get(texts[target.choosePlan(name, texts)]);
+  const { kernels, temporaries } = emit(c, chosen?.plan ?? bestDot);
   return { kernels: kernels.map((k) => ({ ...k, contraction: name })), temporaries };
 }
 

@@ -66,7 +66,7 @@ const perTile = 12;
 
 /**
  * The cheapest cut of `rows` (each standing for `width` rows of the register tile) and `vectors` for a reduction of
- * `steps`. `aVaries`: A has an element for each lane too, and is loaded as vectors.
+ * `steps`. `aVaries`: A has an element for each lane too, and is loaded as vectors. `only`: no tile of another width than so many vectors.
  */
 export function chooseTile(
   rows: number,
@@ -75,10 +75,11 @@ export function chooseTile(
   steps: number,
   target: TargetInfo,
   aVaries = false,
+  only?: number,
 ): TileChoice | null {
   let best: TileChoice | null = null;
   const widest = target.lanes === 1 ? 4 : 7;
-  for (let v = 1; v <= Math.min(vectors, widest); v++) {
+  for (let v = only ?? 1; v <= Math.min(vectors, only ?? widest); v++) {
     const tallest = Array.from({ length: target.registers }, (_, i) => i + 1)
       .filter((r) => tileFits(r * width, v, target))
       .pop();
