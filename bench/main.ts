@@ -56,13 +56,14 @@ const steps: readonly [WorkloadName, string][] = [
   ['resnet20', 'a training step of ResNet-20 on 32×32 (SGD with momentum; batch 64)'],
   ['textcnn', 'a training step of the text CNN (20,000 words × 128, filters over 3, 4, 5; Adam; batch 64)'],
 ];
-for (const [name, what] of steps)
-  autotunable(question(name, what, 10))
-    .option('--batch <n>', 'examples a step', count)
-    .action(async (options: Common & { batch?: number }) => {
-      const { benchStep } = await import('./train-step.js');
-      await report([await benchStep(name, { ...options, say })], options.json);
-    });
+for (const [name, what] of steps) {
+  const step = autotunable(question(name, what, 10)).option('--batch <n>', 'examples a step', count);
+  if (name === 'cnn') step.option('--javascript <dir>', 'also times TensorFlow.js and jax-js: a folder in which they are installed');
+  step.action(async (options: Common & { batch?: number; javascript?: string }) => {
+    const { benchStep } = await import('./train-step.js');
+    await report([await benchStep(name, { ...options, say })], options.json);
+  });
+}
 
 autotunable(question('matmul', 'f32 products of matrices in every transposition, on one thread and on all', 10))
   .option('--threads <n>', 'on so many threads only', count)

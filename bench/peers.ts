@@ -3,9 +3,10 @@
  * their own clock. PyTorch is found in the system's Python; BENCH_PYTHON names another one.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
-import type { Contender } from './measure.js';
+import { type Contender, type Measured, summarize } from './measure.js';
 import type { WorkloadName } from './models.js';
 import { peerProgram } from './paths.js';
 
@@ -18,11 +19,11 @@ export class PeerProcess {
   readonly #child: ChildProcess;
   readonly #waiting: { resolve: (reply: Json) => void; reject: (error: Error) => void }[] = [];
 
-  constructor(name: string, command: string, args: readonly string[], env: Readonly<Record<string, string>>) {
+  constructor(name: string, command: string, args: readonly string[], env: Readonly<Record<string, string>>, cwd?: string) {
     this.name = name;
     // OpenBLAS chooses its kernels for the machine best by itself: a setting made for other programs here may name older ones.
     const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...outer } = process.env;
-    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...outer, ...env } });
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...outer, ...env }, cwd });
     const fail = (error: Error): void => {
       for (const { reject } of this.#waiting.splice(0)) reject(error);
     };
@@ -171,4 +172,33 @@ export async function pytorchContenders(
     if (open === 0) peer.close();
   }
   return out;
+}
+
+const javascriptLibraries = { tfjs: 'TensorFlow.js', 'jax-js': 'jax-js' } as const;
+const javascriptTurns = 3;
+
+/**
+ * The CNN's step in the JavaScript libraries that `folder` holds (npm i @tensorflow/tfjs @jax-js/jax), a few single steps each after one
+ * that nobody counts: they take too long to race. One that doesn't run is left out with a line.
+ */
+export async function javascriptRows(folder: string, batch: number, say: (line: string) => void): Promise<Measured[]> {
+  const program = await readFile(peerProgram('javascript.mjs'), 'utf8');
+  const rows: Measured[] = [];
+  for (const [library, name] of Object.entries(javascriptLibraries)) {
+    const peer = new PeerProcess(name, process.execPath, ['--input-type=module', '-e', program, library, String(batch)], {}, folder);
+    try {
+      const { version, configuration } = await peer.request({ do: 'hello' });
+      const times: number[] = [];
+      for (let i = 0; i <= javascriptTurns; i++) {
+        const ms = 1000 * asNumber((await peer.request({ do: 'run', steps: 1 })).seconds, name);
+        say(`${name}: ${ms.toFixed(0)} ms`);
+        if (i > 0) times.push(ms);
+      }
+      rows.push(summarize({ name: `${name} ${String(version)}`.trim(), configuration: String(configuration) }, times, 'ms'));
+    } catch (error) {
+      say(`left out: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    peer.close();
+  }
+  return rows;
 }

@@ -7,12 +7,14 @@ import { wantsAutotune } from '#tenon/tensor/autotune.js';
 import { productRate } from './machine.js';
 import { type Contender, type Result, race, withRates } from './measure.js';
 import { buildWorkload, stepper, type Workload, type WorkloadName } from './models.js';
-import { findPython, type PeerProcess, pytorchContenders, startPytorch } from './peers.js';
+import { findPython, javascriptRows, type PeerProcess, pytorchContenders, startPytorch } from './peers.js';
 
 export interface StepOptions {
   readonly rounds: number;
   readonly batch?: number;
   readonly peers: boolean;
+  /** Folder with JavaScript peers (the CNN's step only). */
+  readonly javascript?: string;
   readonly say: (line: string) => void;
 }
 
@@ -38,6 +40,7 @@ export async function benchStep(name: WorkloadName, options: StepOptions): Promi
     const contenders = [own(workload), ...(python ? await pytorchContenders(python, name, workload.batch, say) : [])];
     const title = `${name}, training step, batch ${workload.batch}`;
     const result = await race(title, contenders, { rounds: options.rounds, progress: say });
+    const slow = options.javascript === undefined ? [] : await javascriptRows(options.javascript, workload.batch, say);
     const after = await productRate(judge);
     const best = before.gflops > after.gflops ? before : after;
     const notes = {
@@ -47,7 +50,8 @@ export async function benchStep(name: WorkloadName, options: StepOptions): Promi
       productRateBy: best.by,
       lossDifference: agreement,
     };
-    return { ...withRates(result, workload.flops, best.gflops), notes };
+    const rows = [...result.contenders, ...slow];
+    return { ...withRates({ ...result, contenders: rows }, workload.flops, best.gflops), notes };
   } finally {
     judge?.close();
   }
