@@ -10,6 +10,7 @@ const load = () => ({
   module: process.getBuiltinModule('node:module'),
   os: process.getBuiltinModule('node:os'),
   path: process.getBuiltinModule('node:path'),
+  workerThreads: process.getBuiltinModule('node:worker_threads'),
 });
 
 /** The built-in modules that the engine uses. */

@@ -114,9 +114,11 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
   // ---- the arena
   const lives = new Map<Node, { from: number; to: number }>();
   for (const [i, c] of sorted.entries())
-    for (const n of c.nodes) {
+    for (const [k, n] of c.nodes.entries()) {
       if (place.has(n)) continue;
       const life = lives.get(n);
+      if (!life && c.kernel.buffers[k].access === 'read')
+        throw new InternalError(`compileGraph: ${c.kernel.label} reads a ${n.op} that no kernel before it writes`);
       lives.set(n, { from: life?.from ?? i, to: i });
     }
   const nodes = [...lives.keys()];

@@ -187,10 +187,14 @@ export interface Fusion {
   readonly storedBy: ReadonlyMap<Node, Group>;
 }
 
-/** Nodes that `g` reads from the stores of other groups: members' inputs that are not members. */
+/** Nodes that `g` reads from the stores of other groups: members' inputs that are not members, and what contractions see through movements. */
 export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Node> {
   const out = new Set<Node>();
-  for (const m of g.members) for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
+  for (const m of g.members)
+    for (const i of m.inputs) {
+      const read = isOp(m, 'dot') || isOp(m, 'conv') ? [i, viewBase(i)] : [i];
+      for (const x of read) if (storedBy.has(x) && !g.members.has(x)) out.add(x);
+    }
   return out;
 }
 

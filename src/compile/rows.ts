@@ -153,8 +153,8 @@ export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Gr
 
 /**
  * One kernel for a chain; an item is a few rows, which take each pass together: a row's passes wait for one another, those of
- * different rows don't. What nothing but the chain reads (not `elsewhere`) stays in
- * the item's own arrays and never travels to memory.
+ * different rows don't. What the chain stores and nothing else reads lies in the item's own arrays and never travels to memory.
+ * @param elsewhere nodes that outsiders read.
  */
 export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo, elsewhere: ReadonlySet<Node>): LoweredCall {
   const block = Math.max(1, Math.min(16, Math.floor(1024 / columns), Math.floor(rows / (8 * target.threads))));

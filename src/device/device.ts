@@ -17,6 +17,8 @@ export interface Executable {
   readonly cachedKernels: number;
   /** Generated source of each call, for people (`TENON_DEBUG=source`). */
   source(): string[];
+  /** Gives its memory back once what is queued has run; without it, the collector does. */
+  [Symbol.dispose]?(): void;
 }
 
 /** Measured plans by contraction, both as text, kept for later processes. */

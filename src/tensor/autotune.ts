@@ -18,18 +18,28 @@ const least = 0.03;
 /** Whether the user asked for it everywhere. */
 export const wantsAutotune = (): boolean => host.environment('TENON_AUTOTUNE') === '1';
 
+/** Measurements of all devices, one after another: two at a time would time each other. */
+let turn: Promise<unknown> = Promise.resolve();
+
 /**
  * `device.target` with the measured plans of all contractions of `graph`; those that the device's table doesn't hold are measured first, in
  * seconds to minutes. The target itself where the device has no profile or no table. Results may differ from untuned ones in rounding.
  */
-export async function autotune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+export function autotune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+  const tuned = turn.then(() => tune(name, graph, device));
+  turn = tuned.catch(() => undefined);
+  return tuned;
+}
+
+async function tune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
   const { target, tunedPlans, profile } = device;
-  if (!tunedPlans || !profile) return target;
+  if (!tunedPlans || !profile) {
+    log.notice(`autotune: the device ${device.name} times no kernels, so the cost model decides`);
+    return target;
+  }
   const known = new Map(Object.entries(tunedPlans.load()));
-  const tuned: TargetInfo = {
-    ...target,
-    choosePlan: (contraction, plans) => Math.max(0, plans.indexOf(known.get(contraction) ?? plans[0])),
-  };
+  const placeOf = (contraction: string, plans: readonly string[]): number => plans.indexOf(known.get(contraction) ?? '');
+  const tuned: TargetInfo = { ...target, choosePlan: (contraction, plans) => Math.max(0, placeOf(contraction, plans)) };
 
   interface Variant {
     readonly executable: Awaited<ReturnType<Device['compile']>>;
@@ -43,7 +53,8 @@ export async function autotune(name: string, graph: GraphToCompile, device: Devi
   for (let rank = 0; rank < most; rank++) {
     const plans = new Map<string, string>();
     const choosePlan: TargetInfo['choosePlan'] = (contraction, all) => {
-      if (known.has(contraction)) return tuned.choosePlan?.(contraction, all) ?? 0;
+      // A plan that this version doesn't know is none.
+      if (placeOf(contraction, all) >= 0) return placeOf(contraction, all);
       most = Math.min(mostPlans, Math.max(most, all.length));
       const at = Math.min(rank, all.length - 1);
       plans.set(contraction, all[at]);
@@ -55,7 +66,7 @@ export async function autotune(name: string, graph: GraphToCompile, device: Devi
     variants.push({ executable: await device.compile(program), plans, times: new Map() });
   }
 
-  const externals = (variants[0].executable.program.buffers ?? []).flatMap((b) =>
+  const externals = variants[0].executable.program.buffers.flatMap((b) =>
     b.place.kind === 'external' ? [{ slot: b.place.slot, buffer: device.allocate(b.dtype, b.size) }] : [],
   );
   const bound = externals.sort((a, b) => a.slot - b.slot).map((e) => e.buffer);
@@ -70,6 +81,8 @@ export async function autotune(name: string, graph: GraphToCompile, device: Devi
     }
   }
 
+  for (const { executable } of variants) executable[Symbol.dispose]?.();
+
   let [before, after] = [0, 0];
   for (const [contraction, first] of variants[0].plans) {
     const time = (v: Variant): number => v.times.get(contraction) ?? Number.POSITIVE_INFINITY;
@@ -79,7 +92,9 @@ export async function autotune(name: string, graph: GraphToCompile, device: Devi
     before += time(variants[0]);
     after += time(isWorth ? quickest : variants[0]);
   }
-  tunedPlans.save(Object.fromEntries(known));
+  // What other processes found meanwhile stays.
+  const found = [...variants[0].plans.keys()].map((contraction) => [contraction, known.get(contraction) ?? ''] as const);
+  tunedPlans.save({ ...tunedPlans.load(), ...Object.fromEntries(found) });
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
   log.notice(`autotune ${name}: products take ${after.toFixed(2)} ms instead of ${before.toFixed(2)} (measured in ${seconds} s)`);
   return tuned;

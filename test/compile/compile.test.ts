@@ -8,7 +8,7 @@ import { ReferenceDevice } from '../../src/device/reference/reference.js';
 import { ops as o } from '../../src/graph/builder.js';
 import { makeNode, type Node } from '../../src/graph/node.js';
 import type { Variable } from '../../src/graph/variable.js';
-import { feed, fill } from '../conformance/harness.js';
+import { conforms, feed, fill } from '../conformance/harness.js';
 
 const target = { lanes: 16, registers: 32, hasFma: true, threads: 2, l1: 32768, l2: 1 << 20, maxBuffer: 2 ** 31 };
 const labels = (outputs: Node[]) => compileGraph({ outputs, writes: [] }, target).program.calls.map((c) => c.kernel.label);
@@ -52,6 +52,13 @@ describe('fusion', () => {
     const x = feed('f32', [8, 8]).node;
     const e = o.exp(x);
     expect(labels([o.div(e, o.reshape(o.sum(e, [0]), [1, 8]))]).length).toBeGreaterThan(1);
+  });
+  it('keeps what a product sees through a reshape, although only a chain reads the value itself', async () => {
+    const x = feed('f32', [64, 6]);
+    const w = feed('f32', [12, 5]);
+    const e = o.exp(o.sub(x.node, o.reshape(o.reduceMax(x.node, [1]), [64, 1])));
+    const y = o.reshape(o.div(e, o.reshape(o.sum(e, [1]), [64, 1])), [32, 12]);
+    await conforms(new ReferenceDevice(), [y, o.dot(y, w.node, { batch: [[], []], contract: [[1], [0]] })], [x, w]);
   });
   it('takes the passes of a softmax row by row in one kernel', () => {
     const x = feed('f32', [64, 8]).node;

@@ -29,7 +29,7 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
   const axis = rank > 0 ? d.below(rank) : 0;
   const same = pool.filter((y) => y.shape.length === rank && y.shape.every((e, i) => e === x.shape[i]));
   const y = d.of(same);
-  switch (d.below(rank === 0 ? 6 : 18)) {
+  switch (d.below(rank === 0 ? 6 : 19)) {
     case 0:
       return o.add(x, y);
     case 1:
@@ -94,6 +94,12 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
       const arg = { axes: [axis], size: [2], stride: [1 + d.below(2)], padding: [[d.below(2), 0] as [number, number]] };
       return d.below(2) ? o.windowMax(x, arg) : o.windowSum(x, arg);
     }
+    case 17: {
+      // A softmax of the last axis: passes that walk the same rows.
+      const rows = [...x.shape.slice(0, -1), 1];
+      const e = o.exp(o.sub(x, o.reshape(o.reduceMax(x, [rank - 1]), rows)));
+      return o.div(e, o.reshape(o.sum(e, [rank - 1]), rows));
+    }
     default:
       return o.mul(o.cumsum(x, axis, { reverse: d.below(2) === 1 }), o.full([], 0.25, 'f32'));
   }
@@ -116,6 +122,10 @@ export function randomGraph(choices: readonly number[], steps: number): { output
   // Some results early in the graph, so that what is fused has other users.
   const outputs = [pool[pool.length - 1], d.of(pool), d.of(pool)].filter((n) => isFloat(n.dtype));
   const last = outputs[0];
+  // A result in another shape that a product reads too: the product sees through the reshape.
+  const seen = d.of(pool);
+  const flat = o.reshape(seen, [1, size(seen.shape)]);
+  if (isFloat(seen.dtype)) outputs.push(flat, o.dot(flat, input([size(seen.shape), 3]), { batch: [[], []], contract: [[1], [0]] }));
   const wrt = feeds.map((f) => f.node).slice(0, 3);
   return { outputs: [...outputs, ...gradients(last, o.constant(1, last), wrt)], feeds };
 }

@@ -224,6 +224,24 @@ describe('the choice of a device', () => {
     }
   });
 
+  it('lets a worker end with runs queued', async () => {
+    const script = `${increment}
+      const { Worker } = await import('node:worker_threads');
+      const n = 2_000_000;
+      const inside = 'import { parentPort, workerData } from "node:worker_threads"; const { NativeDevice, increment } = await import(workerData);'
+        + 'const device = new NativeDevice(), e = await device.compile(increment(' + n + ', 1e9)), y = device.allocate("i32", ' + n + ');'
+        + 'await device.run(e, [y]); parentPort.postMessage(1); for (;;) await Promise.all([0, 1, 2, 3].map(() => device.run(e, [y])));';
+      await work(new NativeDevice());
+      for (let i = 0; i < 10; i++) {
+        const worker = new Worker(inside, { eval: true, workerData: process.argv[1] });
+        await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+        await new Promise((resolve) => setTimeout(resolve, 3 * i));
+        await worker.terminate();
+      }
+      say(await work(new NativeDevice()));`;
+    expect((await child(script)).result).toMatchObject({ value: 1 });
+  });
+
   it('leaves the event loop free during a run', async () => {
     const script = `${increment}
       const device = new NativeDevice();

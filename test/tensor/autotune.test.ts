@@ -1,5 +1,5 @@
 /** @file Autotuning: the same values with measured plans, which the next process finds on disk. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -43,19 +43,43 @@ it.skipIf(unusable !== null)(
     const found = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
     expect(Object.keys(found)).toHaveLength(2);
 
-    // Another device of the same kind measures nothing and takes what the table says: here, the dot form for both.
-    const forced = JSON.stringify(Object.fromEntries(Object.keys(found).map((name) => [name, 'dot'])));
-    writeFileSync(file, forced);
+    // Another device of the same kind measures nothing: it finds all plans in the table, and leaves those of others there.
+    const kept = JSON.stringify({ ...found, 'a contraction of another program': 'its plan' });
+    writeFileSync(file, kept);
     const again = await compileStep(product, specs, { device: new NativeDevice(), autotune: true });
-    expect(readFileSync(file, 'utf8')).toBe(forced);
+    expect(readFileSync(file, 'utf8')).toBe(kept);
     for (const [i, got] of (await again.run([x])).entries()) expect(distance(got, plain[i])).toBeLessThan(1e-4 * Math.sqrt(k));
 
-    // What is no table, and a plan that this version doesn't know, count for nothing.
-    for (const text of ['[1, 2', JSON.stringify(Object.fromEntries(Object.keys(found).map((name) => [name, 'no plan of ours'])))]) {
+    // What is no table, and a plan that this version doesn't know, count for nothing: all is measured again.
+    for (const text of [
+      '[1, 2',
+      '"abc"',
+      JSON.stringify(Object.fromEntries(Object.keys(found).map((name) => [name, 'no plan of ours']))),
+    ]) {
       writeFileSync(file, text);
       const after = await compileStep(product, specs, { device: new NativeDevice(), autotune: true });
-      expect((await after.run([x])).map((o) => o.length)).toEqual(plain.map((o) => o.length));
+      for (const [i, got] of (await after.run([x])).entries()) expect(distance(got, plain[i])).toBeLessThan(1e-4 * Math.sqrt(k));
+      const table = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
+      expect(Object.keys(table).sort()).toEqual(Object.keys(found).sort());
+      expect(Object.values(table)).not.toContain('no plan of ours');
     }
+
+    // Steps that tune at once lose nothing of each other, and a table that can't be written loses the measurements only.
+    rmSync(file);
+    const sizes = [32, 48, 80];
+    const square = ([x]: Tensor[]) => ({ outputs: [matmul(x, x)] });
+    const squares = () =>
+      Promise.all(
+        sizes.map((n) =>
+          compileStep(square, [{ shape: [n, n], dtype: 'f32' }], { device: new NativeDevice(), autotune: true, name: `${n}` }),
+        ),
+      );
+    await squares();
+    expect(Object.keys(JSON.parse(readFileSync(file, 'utf8')))).toHaveLength(sizes.length);
+    rmSync(file);
+    mkdirSync(file);
+    expect(await squares()).toHaveLength(sizes.length);
+    expect(readdirSync(join(folder, 'objects')).filter((name) => name.endsWith('.json') && name.startsWith('t_'))).toEqual([]);
   },
   60_000,
 );

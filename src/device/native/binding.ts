@@ -39,6 +39,8 @@ export interface Runtime {
    * What the externals point to, and `times`, must live until then. Throws DeviceError without memory.
    */
   submit(plan: number, externals: BigUint64Array, times: Float64Array | null, done: (error: Error | null) => void): void;
+  /** As `submit`, for one run at a time: a thread that ends before the run begins takes it along, and waits for one that has begun. */
+  runLater(plan: number, externals: BigUint64Array, times: Float64Array | null, done: (error: Error | null) => void): void;
   /** Before untouched memory is used: huge pages for it, if the system has them. */
   advise(address: bigint, bytes: number): void;
   trim(bytes: number): void;
@@ -80,6 +82,7 @@ export function bindRuntime(koffi: Koffi, path: string): Runtime {
       if (number === 0) throw new DeviceError('native: no memory for a run. Use a smaller batch.');
       wait.async(number, (e, code) => done(e ?? check(code)));
     },
+    runLater: (p, externals, times, done) => run.async(p, address(externals), address(times), (e, code) => done(e ?? check(code))),
     advise: (at, bytes) => void advise(at, bytes),
     trim: (bytes) => void trim(bytes),
     open(file) {

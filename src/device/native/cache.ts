@@ -120,7 +120,7 @@ export class ObjectCache {
     return path.join(this.folder, name);
   }
 
-  /** A table kept beside the objects; what is none, or larger than any of ours, counts as empty. */
+  /** A table kept beside the objects; what is none, or larger than any of ours, counts as empty. One that can't be written is told once. */
   table(name: string): PlanTable {
     const { fs, path } = this.#modules;
     const file = path.join(this.folder, name);
@@ -128,16 +128,23 @@ export class ObjectCache {
     return {
       load: () => {
         try {
-          if (fs.statSync(file).size > 16 << 20) return {};
-          return Object.fromEntries(Object.entries(JSON.parse(fs.readFileSync(file, 'utf8'))).filter(isText));
+          const table: unknown = fs.statSync(file).size > 16 << 20 ? {} : JSON.parse(fs.readFileSync(file, 'utf8'));
+          return typeof table === 'object' && table !== null && !Array.isArray(table)
+            ? Object.fromEntries(Object.entries(table).filter(isText))
+            : {};
         } catch {
           return {};
         }
       },
       save: (plans) => {
         const temporary = this.temporary('.json');
-        fs.writeFileSync(temporary, JSON.stringify(plans), { flush: true });
-        fs.renameSync(temporary, file);
+        try {
+          fs.writeFileSync(temporary, JSON.stringify(plans), { flush: true });
+          fs.renameSync(temporary, file);
+        } catch (error) {
+          this.discard(temporary);
+          log.notice(`measured plans cannot be kept in ${file}: ${error instanceof Error ? error.message : error}`);
+        }
       },
     };
   }

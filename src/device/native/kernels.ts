@@ -41,7 +41,7 @@ export class KernelStore {
   readonly #modules: NodeModules;
   readonly #compiler: Compiler;
   readonly #cache: ObjectCache;
-  readonly #threads: number;
+  readonly #target: TargetInfo;
   readonly #flags: string[];
   readonly #prelude: string;
   readonly #context: string;
@@ -55,7 +55,7 @@ export class KernelStore {
   constructor(modules: NodeModules, compiler: Compiler, target: TargetInfo) {
     this.#modules = modules;
     this.#compiler = compiler;
-    this.#threads = target.threads;
+    this.#target = target;
     this.#cache = new ObjectCache(modules);
     this.#flags = cFlags(target);
     this.#prelude = cPrelude(target);
@@ -65,9 +65,9 @@ export class KernelStore {
     this.runtime.setThreads(target.threads);
   }
 
-  /** Tuned plans of this machine, compiler and thread count, by contraction. */
+  /** Tuned plans of this machine, its caches, compiler and thread count, by contraction. */
   get tunedPlans(): PlanTable {
-    return this.#cache.table(`tuned_${this.#cache.hash(this.#context, String(this.#threads))}.json`);
+    return this.#cache.table(`tuned_${this.#cache.hash(this.#context, JSON.stringify(this.#target))}.json`);
   }
 
   #loadRuntime(machine: string): Runtime {
@@ -165,7 +165,7 @@ export class KernelStore {
 
   /** Spreads sources over as many units as compile at once, longest first, each to the shortest unit. */
   #units(sources: readonly Source[]): Unit[] {
-    const units: Unit[] = Array.from({ length: Math.min(this.#threads, sources.length) }, () => ({ sources: [], length: 0 }));
+    const units: Unit[] = Array.from({ length: Math.min(this.#target.threads, sources.length) }, () => ({ sources: [], length: 0 }));
     for (const s of [...sources].sort((a, b) => b.text.length - a.text.length || (a.key < b.key ? -1 : 1))) {
       const unit = units.reduce((a, b) => (b.length < a.length ? b : a));
       unit.sources.push(s);

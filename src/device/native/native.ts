@@ -20,8 +20,12 @@ const shortRun = 20_000;
 /** Bytes from which a buffer asks for huge pages: looked-up rows and optimizers' passes miss the TLB in small ones. */
 const hugeFrom = 4 << 20;
 
-/** Runs under way at a time, so that the second follows the first without a word from JavaScript. */
-const runsTogether = 2;
+/**
+ * Runs under way at a time, so that the second follows the first without a word from JavaScript. A worker may be terminated at any moment,
+ * and its memory goes with it: there, no run is handed to a thread that would outlive it.
+ */
+const isMainThread = nodeModules()?.workerThreads.isMainThread ?? true;
+const runsTogether = isMainThread ? 2 : 1;
 
 const alignUp = (n: number): number => Math.ceil(n / 64) * 64;
 
@@ -280,7 +284,8 @@ export class NativeDevice implements Device {
   #runAsync<T>(e: NativeExecutable, given: readonly DeviceBuffer[], times: Float64Array | null, after: () => T): Promise<T> {
     const inUse = new Set<unknown>([e, times, ...given]);
     const ended = new Promise<void>((resolve, reject) => {
-      this.#runtime.submit(e.record.handle, e.slots, times, (error) => {
+      const begin = isMainThread ? this.#runtime.submit : this.#runtime.runLater;
+      begin(e.record.handle, e.slots, times, (error) => {
         inUse.clear();
         if (error) reject(error);
         else resolve();
