@@ -113,12 +113,14 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
 
   // ---- the arena
   const lives = new Map<Node, { from: number; to: number }>();
+  const written = new Set<Node>();
   for (const [i, c] of sorted.entries())
     for (const [k, n] of c.nodes.entries()) {
+      if (c.kernel.buffers[k].access !== 'read') written.add(n);
+      else if (!written.has(n) && !isSource(n) && size(n.shape) > 0)
+        throw new InternalError(`compileGraph: ${c.kernel.label} reads a ${n.op} that no kernel before it writes`);
       if (place.has(n)) continue;
       const life = lives.get(n);
-      if (!life && c.kernel.buffers[k].access === 'read')
-        throw new InternalError(`compileGraph: ${c.kernel.label} reads a ${n.op} that no kernel before it writes`);
       lives.set(n, { from: life?.from ?? i, to: i });
     }
   const nodes = [...lives.keys()];

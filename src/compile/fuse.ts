@@ -187,14 +187,17 @@ export interface Fusion {
   readonly storedBy: ReadonlyMap<Node, Group>;
 }
 
-/** Nodes that `g` reads from the stores of other groups: members' inputs that are not members, and what contractions see through movements. */
+/**
+ * Nodes that `g` reads from the stores of other groups: members' inputs that are not members, and what contractions (through
+ * movements) and sorts read from memory even where it's free to make.
+ */
 export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Node> {
   const out = new Set<Node>();
-  for (const m of g.members)
-    for (const i of m.inputs) {
-      const read = isOp(m, 'dot') || isOp(m, 'conv') ? [i, viewBase(i)] : [i];
-      for (const x of read) if (storedBy.has(x) && !g.members.has(x)) out.add(x);
-    }
+  for (const m of g.members) {
+    for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
+    const fromMemory = isOp(m, 'dot') || isOp(m, 'conv') ? m.inputs.map(viewBase) : isOp(m, 'argsort') ? m.inputs : [];
+    for (const i of fromMemory) if ((storedBy.get(i) ?? g) !== g) out.add(i);
+  }
   return out;
 }
 

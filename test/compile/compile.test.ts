@@ -60,6 +60,29 @@ describe('fusion', () => {
     const y = o.reshape(o.div(e, o.reshape(o.sum(e, [1]), [64, 1])), [32, 12]);
     await conforms(new ReferenceDevice(), [y, o.dot(y, w.node, { batch: [[], []], contract: [[1], [0]] })], [x, w]);
   });
+  it('makes constants and positions before a product or a sort reads them, results or not', async () => {
+    const x = feed('f32', [64, 6]);
+    const w = feed('f32', [4, 6]);
+    const e = o.exp(o.sub(x.node, o.reshape(o.reduceMax(x.node, [1]), [64, 1])));
+    const softmax = o.div(e, o.reshape(o.sum(e, [1]), [64, 1]));
+    const row = { batch: [[], []], contract: [[1], [0]] } as const;
+    for (const free of [o.full([1, 4], 0.5, 'f32'), o.iota([1, 4], 1, 'f32')]) {
+      const y = o.mul(softmax, o.dot(free, w.node, row));
+      await conforms(new ReferenceDevice(), [y], [x, w]);
+      await conforms(new ReferenceDevice(), [y, free], [x, w]);
+    }
+    const sorted = o.argsort(o.iota([1, 6], 1, 'f32'), 1, true);
+    await conforms(new ReferenceDevice(), [o.mul(softmax, o.cast(sorted, 'f32'))], [x]);
+  });
+  it('gives what comes of nothing: sums, products and gradients over empty axes', async () => {
+    const x = feed('f32', [0, 4]);
+    const w = feed('f32', [4, 5]);
+    const y = o.tanh(o.dot(x.node, w.node, { batch: [[], []], contract: [[1], [0]] }));
+    const gradient = o.dot(x.node, y, { batch: [[], []], contract: [[0], [0]] });
+    const none = feed('i32', [0]);
+    const scattered = o.takeAdd(y, none.node, 0, 3);
+    await conforms(new ReferenceDevice(), [o.sum(o.exp(y), [0]), gradient, scattered, o.prod(o.exp(x.node), [0])], [x, w, none]);
+  });
   it('takes the passes of a softmax row by row in one kernel', () => {
     const x = feed('f32', [64, 8]).node;
     const e = o.exp(o.sub(x, o.reshape(o.reduceMax(x, [1]), [64, 1])));

@@ -29,7 +29,7 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
   const axis = rank > 0 ? d.below(rank) : 0;
   const same = pool.filter((y) => y.shape.length === rank && y.shape.every((e, i) => e === x.shape[i]));
   const y = d.of(same);
-  switch (d.below(rank === 0 ? 6 : 19)) {
+  switch (d.below(rank === 0 ? 6 : 20)) {
     case 0:
       return o.add(x, y);
     case 1:
@@ -99,6 +99,12 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
       const rows = [...x.shape.slice(0, -1), 1];
       const e = o.exp(o.sub(x, o.reshape(o.reduceMax(x, [rank - 1]), rows)));
       return o.div(e, o.reshape(o.sum(e, [rank - 1]), rows));
+    }
+    case 18: {
+      // An operand that's free to make, and needs a buffer all the same.
+      const w = [x.shape[rank - 1], 2];
+      const free = d.below(2) ? o.mul(o.iota(w, 0, 'f32'), o.full(w, 0.1, 'f32')) : o.full(w, 0.5, 'f32');
+      return o.tanh(o.dot(x, free, { batch: [[], []], contract: [[rank - 1], [0]] }));
     }
     default:
       return o.mul(o.cumsum(x, axis, { reverse: d.below(2) === 1 }), o.full([], 0.25, 'f32'));
