@@ -21,6 +21,7 @@ import { narrow } from './narrow.js';
 import { CallOrder } from './order.js';
 import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
+import { sparseUpdates } from './sparse.js';
 
 /** What the caller puts into an external slot of the Program. */
 export type Slot =
@@ -41,18 +42,24 @@ export interface GraphToCompile {
   readonly writes: readonly { readonly variable: Variable; readonly value: Node }[];
 }
 
-export function compileGraph(graph: GraphToCompile, target: TargetInfo): CompiledGraph {
+/** `allowSparse`: whether tables may be updated by rows. */
+export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSparse = true): CompiledGraph {
   const whole = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
   const narrowed = narrow(whole);
   const roots = narrowed === whole ? whole : simplify(narrowed);
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
-  const fusion = fuse(roots.filter((r) => !isSource(r)));
+  const sparse = allowSparse ? sparseUpdates(outputs, writes, target) : [];
+  const byRows = new Set(sparse.flatMap((s) => s.values));
+  const stored = new Set([...roots.filter((r) => !byRows.has(r)), ...sparse.flatMap((s) => s.inputs)]);
+  const fusion = fuse([...stored].filter((r) => !isSource(r)));
   const readElsewhere = (chain: Chain): Set<Node> =>
-    new Set([...roots, ...fusion.groups.flatMap((g) => (chain.groups.includes(g) ? [] : [...nodesRead(g, fusion.storedBy)]))]);
-  const calls = chainRows(fusion, target).flatMap((g) =>
+    new Set([...stored, ...fusion.groups.flatMap((g) => (chain.groups.includes(g) ? [] : [...nodesRead(g, fusion.storedBy)]))]);
+  const fused = chainRows(fusion, target).flatMap((g) =>
     'rows' in g ? lowerChain(g, target, readElsewhere(g)) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
   );
+
+  const calls = [...fused, ...sparse.map((s) => s.call)];
 
   // ---- a place for every value
   const slots: Slot[] = [];
@@ -99,6 +106,8 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo): Compile
       place.set(value, home);
       continue;
     }
+    // Rows can be updated where they lie, or not at all.
+    if (byRows.has(value)) return compileGraph(graph, target, false);
     // Variables that exchange values do it through a buffer of their own.
     let from = value;
     if (isOp(value, 'variable') && overwritten.has(value.arg.variable.id)) {
