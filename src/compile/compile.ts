@@ -14,7 +14,7 @@ import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
 import { copyKernel } from './elementwise.js';
-import { fuse, isSource, nodesRead } from './fuse.js';
+import { fuse, type Group, isSource, nodesRead } from './fuse.js';
 import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
@@ -53,12 +53,12 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSpa
   const byRows = new Set(sparse.flatMap((s) => s.values));
   const stored = new Set([...roots.filter((r) => !byRows.has(r)), ...sparse.flatMap((s) => s.inputs)]);
   const fusion = fuse([...stored].filter((r) => !isSource(r)));
-  const readElsewhere = (chain: Chain): Set<Node> =>
-    new Set([...stored, ...fusion.groups.flatMap((g) => (chain.groups.includes(g) ? [] : [...nodesRead(g, fusion.storedBy)]))]);
+  const readers = new Map<Node, Group[]>();
+  for (const g of fusion.groups) for (const n of nodesRead(g, fusion.storedBy)) readers.set(n, [...(readers.get(n) ?? []), g]);
+  const isOwn = (n: Node, chain: Chain): boolean => !stored.has(n) && (readers.get(n) ?? []).every((g) => chain.groups.includes(g));
   const fused = chainRows(fusion, target).flatMap((g) =>
-    'rows' in g ? lowerChain(g, target, readElsewhere(g)) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
+    'rows' in g ? lowerChain(g, target, (n) => isOwn(n, g)) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
   );
-
   const calls = [...fused, ...sparse.map((s) => s.call)];
 
   // ---- a place for every value

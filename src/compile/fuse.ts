@@ -96,7 +96,7 @@ function elementCost(n: Node): number {
   }
 }
 
-const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
+export const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
 /** Nodes that only say where an element of their input is. */
 const isView = (n: Node): boolean =>
   n.op === 'broadcast' || n.op === 'reshape' || n.op === 'transpose' || n.op === 'slice' || n.op === 'flip';
@@ -202,14 +202,23 @@ export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Nod
 }
 
 /** Groups whose stores `g` reads. */
-export const groupsRead = (g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Group> =>
-  new Set([...nodesRead(g, storedBy)].flatMap((n) => storedBy.get(n) ?? []));
+export function groupsRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Group> {
+  const out = new Set<Group>();
+  for (const n of nodesRead(g, storedBy)) out.add(storedBy.get(n) as Group);
+  return out;
+}
+
+/** The nodes of `order` that read each one. */
+export function usersOf(order: readonly Node[]): Map<Node, Node[]> {
+  const users = new Map<Node, Node[]>();
+  for (const n of order) for (const i of n.inputs) users.get(i)?.push(n) ?? users.set(i, [n]);
+  return users;
+}
 
 /** Groups the (simplified) graph below `roots`. Every root that is not a source gets a store. */
 export function fuse(roots: readonly Node[]): Fusion {
   const order = topological(roots);
-  const users = new Map<Node, Node[]>();
-  for (const n of order) for (const i of n.inputs) users.get(i)?.push(n) ?? users.set(i, [n]);
+  const users = usersOf(order);
   const rootSet = new Set(roots);
 
   // Work to recompute a node from buffers, ∞ behind an anchor.

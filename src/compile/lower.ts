@@ -448,6 +448,20 @@ function sort(g: Group, n: Node<'argsort'>): LoweredCall {
   };
 }
 
+/** Columns cut into slabs, of which each item owns one: how many, and a loop over the columns of the slab that the variable `slab` numbers. */
+export function columnSlabs(columns: number, target: TargetInfo, slab: string): { count: number; over: (body: Stmt[]) => Stmt } {
+  const width = Math.max(1, Math.min(columns, Math.max(16, Math.ceil(columns / (2 * target.threads) / 16) * 16)));
+  const count = Math.ceil(columns / width);
+  const from = imul(variable(slab), width);
+  const over = (body: Stmt[]): Stmt =>
+    columns === 1
+      ? { kind: 'if', cond: constant('bool', 1), then: body }
+      : loop('column', count > 1 ? from : 0, count > 1 ? op('min', 'index', iadd(from, width), index(columns)) : columns, body, {
+          mode: 'simd',
+        });
+  return { count, over };
+}
+
 /** takeAdd: each item owns a slab of columns and adds the rows to it in order, so that the sum never depends on threads. */
 function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredCall {
   const [dy, indices] = n.inputs;
@@ -456,8 +470,7 @@ function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredC
   const lead = n.shape.slice(0, axis);
   const tail = n.shape.slice(axis + 1);
   const columns = size(tail);
-  const chunk = Math.max(1, Math.min(columns, Math.max(16, Math.ceil(columns / (2 * target.threads) / 16) * 16)));
-  const chunks = Math.ceil(columns / chunk);
+  const { count: chunks, over: overColumns } = columnSlabs(columns, target, 'chunk');
   const leadAxes = lead.map((d, i) => ({ name: `o${i}`, extent: d }));
   const leadIdx = leadAxes.map((a) => Ix.variable(a.name, a.extent));
   const column = Ix.variable('column', columns);
@@ -475,13 +488,6 @@ function scatterRows(g: Group, n: Node<'takeAdd'>, target: TargetInfo): LoweredC
   const value = new Emitter(buffers, g.members);
   const v = value.emit(dy, [...leadIdx, ...(rank === 0 ? [] : kIdx), ...tailIdx]);
   const at = address(row);
-  const from = imul(variable('chunk'), chunk);
-  const overColumns = (body: Stmt[]): Stmt =>
-    columns === 1
-      ? { kind: 'if', cond: constant('bool', 1), then: body }
-      : loop('column', chunks > 1 ? from : 0, chunks > 1 ? op('min', 'index', iadd(from, chunk), index(columns)) : columns, body, {
-          mode: 'simd',
-        });
   const zero = address(Ix.variable('row', extent));
   return {
     kernel: {

@@ -7,7 +7,7 @@ import { type Shape, sameShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { isOp, makeNode, type Node, topological } from '../graph/node.js';
 import type { WindowArg } from '../graph/primitives/args.js';
-import { isScalarOp } from '../kernel/scalar-ops.js';
+import { isElementwise } from './fuse.js';
 import { isPlainConv } from './rewrite-conv.js';
 
 /** The first `extents` of each axis. */
@@ -123,7 +123,6 @@ export function unpadded(n: Node): Node | null {
   return null;
 }
 
-const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
 const isReady = (n: Node): n is Node<'conv'> => isOp(n, 'conv') && isPlainConv(n);
 
 /** Whether a node can be made for the first extents alone. */

@@ -153,15 +153,14 @@ export function chainRows({ groups, storedBy }: Fusion, target: TargetInfo): (Gr
 
 /**
  * One kernel for a chain; an item is a few rows, which take each pass together: a row's passes wait for one another, those of
- * different rows don't. What the chain stores and nothing else reads lies in the item's own arrays and never travels to memory.
- * @param elsewhere nodes that outsiders read.
+ * different rows don't. What the chain stores and nothing else reads (`isOwn`) lies in the item's own arrays and never travels to memory.
  */
-export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo, elsewhere: ReadonlySet<Node>): LoweredCall {
+export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo, isOwn: (n: Node) => boolean): LoweredCall {
   const block = Math.max(1, Math.min(16, Math.floor(1024 / columns), Math.floor(rows / (8 * target.threads))));
   const items = Math.ceil(rows / block);
   const from = Ix.variable('item', items).scale(block);
   const row = from.add(Ix.variable('row', block));
-  const stored = groups.flatMap((g) => [...g.stores]).filter((n) => !elsewhere.has(n));
+  const stored = groups.flatMap((g) => [...g.stores]).filter(isOwn);
   const own = new Map(stored.map((n, i) => [n, { name: `own${i}`, first: from.scale(size(n.shape) / rows) }]));
   const buffers = new Buffers(own);
   const body: Stmt[] = stored.map((n, i) => ({ kind: 'local', name: `own${i}`, type: n.dtype, size: (size(n.shape) / rows) * block }));

@@ -6,12 +6,11 @@
 import { sameShape, size } from '../base/shape.js';
 import { isOp, type Node, topological } from '../graph/node.js';
 import type { Variable } from '../graph/variable.js';
-import { cast, constant, type Expr, iadd, imul, index, load, loop, op, type Stmt, variable } from '../kernel/kernel.js';
-import { isScalarOp } from '../kernel/scalar-ops.js';
+import { cast, constant, type Expr, load, loop, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { arithmetic, Buffers, Emitter, unflattenWindow } from './emit.js';
-import { isSource } from './fuse.js';
-import { bytesOf, type LoweredCall } from './lower.js';
+import { isElementwise, isSource, usersOf } from './fuse.js';
+import { bytesOf, columnSlabs, type LoweredCall } from './lower.js';
 import { Ix } from './symbolic.js';
 import { flatten } from './views.js';
 
@@ -47,8 +46,7 @@ function atZero(n: Node, gradient: Node, known = new Map<Node, AtZero>()): AtZer
 /** Updates of which each touches at most half of a table's rows. */
 export function sparseUpdates(outputs: readonly Node[], writes: readonly Write[], target: TargetInfo): SparseUpdate[] {
   const order = topological([...outputs, ...writes.map((w) => w.value)]);
-  const users = new Map<Node, Node[]>();
-  for (const n of order) for (const i of n.inputs) users.get(i)?.push(n) ?? users.set(i, [n]);
+  const users = usersOf(order);
   const writesOf = new Map<Node, Write[]>();
   for (const w of writes) writesOf.set(w.value, [...(writesOf.get(w.value) ?? []), w]);
 
@@ -57,7 +55,7 @@ export function sparseUpdates(outputs: readonly Node[], writes: readonly Write[]
     if (!isOp(gradient, 'takeAdd') || gradient.arg.axis !== 0 || 2 * size(gradient.inputs[1].shape) > gradient.arg.extent) continue;
     // Everything made of the gradient, up to the values that are written.
     const made = new Set<Node>([gradient]);
-    const isMade = (n: Node): boolean => (isScalarOp(n.op) || n.op === 'cast') && sameShape(n.shape, gradient.shape);
+    const isMade = (n: Node): boolean => isElementwise(n) && sameShape(n.shape, gradient.shape);
     for (const n of order) if (n.inputs.some((i) => made.has(i))) made.add(n);
     const values = [...made].filter((n) => writesOf.has(n));
     const isUpdate = (n: Node): boolean => {
@@ -79,7 +77,7 @@ function formulas(gradient: Node, values: readonly Node[]): { members: Set<Node>
   const leaves = new Set<Node>();
   const visit = (n: Node): void => {
     if (members.has(n) || leaves.has(n)) return;
-    const isInline = isScalarOp(n.op) || n.op === 'cast' || n.op === 'broadcast' || n.op === 'reshape' || n.op === 'constant';
+    const isInline = isElementwise(n) || n.op === 'broadcast' || n.op === 'reshape' || n.op === 'constant';
     // What has few elements is made once.
     if (!isInline || (n.op !== 'constant' && 4 * size(n.shape) <= size(gradient.shape))) leaves.add(n);
     else {
@@ -96,8 +94,7 @@ function lower(gradient: Node<'takeAdd'>, values: readonly Node[], target: Targe
   const { members, leaves } = formulas(gradient, values);
   const tail = gradient.shape.slice(1);
   const columns = size(tail);
-  const chunk = Math.max(1, Math.min(columns, Math.max(16, Math.ceil(columns / (2 * target.threads) / 16) * 16)));
-  const items = Math.ceil(columns / chunk);
+  const slabs = columnSlabs(columns, target, 'item');
   const tailIdx = unflattenWindow(Ix.variable('column', columns), tail);
   const count = size(indices.shape);
   const kIdx = indices.shape.length === 0 ? [] : unflattenWindow(Ix.variable('k', count), indices.shape);
@@ -110,10 +107,8 @@ function lower(gradient: Node<'takeAdd'>, values: readonly Node[], target: Targe
   const overRows = (make: (row: Ix, at: Expr) => Stmt[]): Stmt => {
     const picker = new Emitter(buffers, none);
     const row = picker.position(picker.emit(indices, kIdx), gradient.arg.extent, kIdx);
-    const from = imul(variable('item'), chunk);
-    const to = columns % chunk === 0 ? iadd(from, chunk) : op('min', 'index', iadd(from, chunk), index(columns));
     const body = make(row, flatten([row, ...tailIdx], gradient.shape).toExpr());
-    return loop('k', 0, count, [...picker.body, loop('column', from, to, body, { mode: 'simd' })]);
+    return loop('k', 0, count, [...picker.body, slabs.over(body)]);
   };
   const sum = (at: Expr): Expr => cast(type, load(sums, gradient.dtype, at));
   const put = (at: Expr, value: Expr): Stmt => ({ kind: 'store', buffer: sums, index: at, value: cast(gradient.dtype, value) });
@@ -137,7 +132,7 @@ function lower(gradient: Node<'takeAdd'>, values: readonly Node[], target: Targe
       kernel: {
         label: 'sparse update',
         buffers: buffers.params,
-        grid: { name: 'item', extent: items },
+        grid: { name: 'item', extent: slabs.count },
         body: [clear, add, update],
         flops: (members.size + 2) * count * columns,
         bytes: Math.min(bytesOf(buffers), 4 * (2 * values.length + 4) * count * columns),

@@ -64,5 +64,12 @@ export function resolveView(n: Node): View {
   return view;
 }
 
+/** Nodes never change, and grouping asks for the same ones again and again. */
+const bases = new WeakMap<Node, Node>();
+
 /** The node that must have a buffer for `n` to be read as a view. */
-export const viewBase = (n: Node): Node => resolveView(n).base;
+export function viewBase(n: Node): Node {
+  const base = bases.get(n) ?? resolveView(n).base;
+  bases.set(n, base);
+  return base;
+}

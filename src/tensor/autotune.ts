@@ -83,18 +83,19 @@ async function tune(name: string, graph: GraphToCompile, device: Device): Promis
 
   for (const { executable } of variants) executable[Symbol.dispose]?.();
 
+  const found: Record<string, string> = {};
   let [before, after] = [0, 0];
   for (const [contraction, first] of variants[0].plans) {
     const time = (v: Variant): number => v.times.get(contraction) ?? Number.POSITIVE_INFINITY;
     const quickest = variants.reduce((a, b) => (time(b) < time(a) ? b : a));
-    const isWorth = time(quickest) < time(variants[0]) * (1 - least);
-    known.set(contraction, isWorth ? (quickest.plans.get(contraction) ?? first) : first);
+    const best = time(quickest) < time(variants[0]) * (1 - least) ? quickest : variants[0];
+    found[contraction] = best.plans.get(contraction) ?? first;
+    known.set(contraction, found[contraction]);
     before += time(variants[0]);
-    after += time(isWorth ? quickest : variants[0]);
+    after += time(best);
   }
   // What other processes found meanwhile stays.
-  const found = [...variants[0].plans.keys()].map((contraction) => [contraction, known.get(contraction) ?? ''] as const);
-  tunedPlans.save({ ...tunedPlans.load(), ...Object.fromEntries(found) });
+  tunedPlans.save({ ...tunedPlans.load(), ...found });
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
   log.notice(`autotune ${name}: products take ${after.toFixed(2)} ms instead of ${before.toFixed(2)} (measured in ${seconds} s)`);
   return tuned;
