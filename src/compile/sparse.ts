@@ -31,11 +31,13 @@ function atZero(n: Node, gradient: Node, known = new Map<Node, AtZero>()): AtZer
   if (isOp(n, 'variable')) return n;
   const old = known.get(n);
   if (old !== undefined) return old;
-  const [a, b] = n.inputs.map((i) => atZero(i, gradient, known));
+  // Of a choice (fit keeps the old value where a step is not to count), both sides.
+  const [a, b] = (n.op === 'select' ? n.inputs.slice(1) : n.inputs).map((i) => atZero(i, gradient, known));
   const isZero = a === 'zero' || b === 'zero';
   let value: AtZero = null;
   if (n.op === 'mul') value = isZero ? 'zero' : null;
   else if (n.op === 'add') value = a === 'zero' ? b : b === 'zero' ? a : null;
+  else if (n.op === 'select') value = a === b ? a : null;
   else if (n.op === 'sub') value = b === 'zero' ? a : null;
   else if (n.op === 'div' || n.op === 'neg' || n.op === 'cast' || n.op === 'broadcast' || n.op === 'reshape')
     value = a === 'zero' ? a : null;

@@ -14,6 +14,7 @@ import {
   type Variable,
   valueAndGrad,
   variable,
+  where,
 } from '../../src/tensor/index.js';
 
 const rows = 300;
@@ -86,6 +87,21 @@ describe.each(devices)('updates by rows on %s', (_, make) => {
     const wanted = weight.map((v, i) => v - (0.3 * dense[i]) / Math.sqrt(sums[i] + 1e-7));
     expect(Math.max(...(await accumulator.data()).map((v, i) => Math.abs(Number(v) - sums[i])))).toBeLessThan(1e-5);
     expect(Math.max(...(await w.data()).map((v, i) => Math.abs(Number(v) - wanted[i])))).toBeLessThan(1e-5);
+  });
+
+  it('a step that may not count: old values where it does not', async () => {
+    for (const counts of [true, false]) {
+      const flag = variable(tensor(counts));
+      const w = table();
+      const step = await train(w, (g) => {
+        w.assign(where(flag.value, w.value.sub(g), w.value));
+        return [];
+      });
+      expect(isSparse(step)).toBe(true);
+      await step.run([ids, slope]);
+      const wanted = counts ? weight.map((v, i) => v - dense[i]) : weight;
+      expect(Math.max(...(await w.data()).map((v, i) => Math.abs(Number(v) - wanted[i])))).toBeLessThan(1e-6);
+    }
   });
 
   it('leaves the whole update where rows without a gradient change too, or somebody reads the result', async () => {
