@@ -10,6 +10,7 @@ const load = () => ({
   module: process.getBuiltinModule('node:module'),
   os: process.getBuiltinModule('node:os'),
   path: process.getBuiltinModule('node:path'),
+  v8: process.getBuiltinModule('node:v8'),
   workerThreads: process.getBuiltinModule('node:worker_threads'),
 });
 

@@ -1,5 +1,5 @@
 /**
- * @file Which device computes: TENON_DEVICE, else native where a C compiler is found, else reference, said once.
+ * @file Which device computes: TENON_DEVICE, else the first of the table that can be used here, said once where that isn't native.
  * Devices are made at their first use. No `node:` import is reached from here, so browsers can bundle it: native finds
  * Node at run time, and says that it is unusable elsewhere.
  */
@@ -9,6 +9,7 @@ import { log } from '../base/log.js';
 import type { Device } from './device.js';
 import { NativeDevice, nativeUnusable } from './native/native.js';
 import { ReferenceDevice } from './reference/reference.js';
+import { WasmDevice, wasmUnusable } from './wasm/wasm.js';
 
 interface Entry {
   /** null, or why the device cannot be used here. */
@@ -19,6 +20,7 @@ interface Entry {
 /** In order of preference. */
 const table = {
   native: { unusable: nativeUnusable, make: () => new NativeDevice() },
+  wasm: { unusable: wasmUnusable, make: () => new WasmDevice() },
   reference: { unusable: () => null, make: () => new ReferenceDevice() },
 } as const satisfies Record<string, Entry>;
 
@@ -52,10 +54,20 @@ export function currentDevice(): Device {
     current = deviceNamed(wish, 'TENON_DEVICE');
     return current;
   }
-  const reason = nativeUnusable();
-  if (reason !== null) log.notice(`computing on the slow reference device, because native is unusable: ${reason}`);
-  current = deviceNamed(reason === null ? 'native' : 'reference', 'device');
-  return current;
+  const reasons: string[] = [];
+  for (const name of names) {
+    const reason = table[name].unusable();
+    if (reason !== null) {
+      reasons.push(`${name} cannot be used: ${reason}`);
+      continue;
+    }
+    // In a browser there is no native device that anyone would miss.
+    if (name === 'reference' || (reasons.length > 0 && host.name === 'node'))
+      log.notice(`computing on ${name === 'reference' ? 'the slow reference device' : name}. ${reasons.join('; ')}`);
+    current = deviceNamed(name, 'device');
+    return current;
+  }
+  throw new ConfigError(`device: none can be used. ${reasons.join('; ')}`);
 }
 
 /** The same, under the name that people know. */

@@ -3,21 +3,8 @@ import type { DType } from '../base/dtype.js';
 import type { ReduceOp, ValueType } from '../kernel/kernel.js';
 import type { ScalarOp } from '../kernel/scalar-ops.js';
 import type { TargetInfo } from '../kernel/target.js';
+import { type Kind, kinds } from './kinds.js';
 
-/** What a value is in a register: float, int, unsigned, truth value (int 0 or 1; -1 in vectors), index (long). */
-export type Kind = 'f' | 'i' | 'u' | 'b' | 'l';
-
-export const kinds = {
-  f32: 'f',
-  f16: 'f',
-  bf16: 'f',
-  i32: 'i',
-  i8: 'i',
-  u32: 'u',
-  u8: 'u',
-  bool: 'b',
-  index: 'l',
-} as const satisfies Record<ValueType, Kind>;
 export const scalarTypes = { f: 'float', i: 'int', u: 'unsigned', b: 'int', l: 'long' } as const satisfies Record<Kind, string>;
 export const vectorTypes = { f: 't_f32x', i: 't_i32x', u: 't_u32x', b: 't_i32x', l: null } as const satisfies Record<Kind, string | null>;
 export const storage = {

@@ -7,23 +7,11 @@ import type { DType } from '../base/dtype.js';
 import { dtypes } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';
 import type { Expr, Kernel, ReduceOp, Stmt, ValueType } from '../kernel/kernel.js';
-import { placeLocals } from './c-locals.js';
-import {
-  type Kind,
-  kinds,
-  ops,
-  type Row,
-  reductions,
-  scalarConstant,
-  scalarTypes,
-  storage,
-  storedVector,
-  vectorOps,
-  vectorTypes,
-} from './c-tables.js';
+import { ops, type Row, reductions, scalarConstant, scalarTypes, storage, storedVector, vectorOps, vectorTypes } from './c-tables.js';
 import { vectorWidths } from './c-vectors.js';
+import { type Kind, kinds } from './kinds.js';
+import { placeLocals } from './locals.js';
 
-export { cScratchBytes } from './c-locals.js';
 export { cPrelude } from './c-math.js';
 export { cFlags } from './c-tables.js';
 
@@ -34,8 +22,7 @@ class CRenderer {
   readonly #extremes = new Map<string, '' | '-'>();
   /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
   readonly #natural = new Set<string>();
-  readonly #places: (number | null)[];
-  #local = 0;
+  readonly #places: ReadonlyMap<Stmt, number | null>;
   #indent = 1;
 
   readonly kernel: Kernel;
@@ -44,7 +31,7 @@ class CRenderer {
   constructor(kernel: Kernel, symbol: string) {
     this.kernel = kernel;
     this.symbol = symbol;
-    this.#places = placeLocals(kernel).places;
+    this.#places = placeLocals(kernel, true).places;
     for (const b of kernel.buffers) this.#dtype.set(b.name, b.dtype);
   }
 
@@ -126,7 +113,7 @@ class CRenderer {
         break;
       case 'local': {
         this.#dtype.set(s.name, s.type);
-        this.#array(storage[s.type], this.#name(s.name), s.size);
+        this.#array(s, storage[s.type], this.#name(s.name), s.size);
         break;
       }
       case 'transpose':
@@ -142,8 +129,8 @@ class CRenderer {
     }
   }
 
-  #array(type: string, name: string, size: number): void {
-    const at = this.#places[this.#local++];
+  #array(s: Stmt, type: string, name: string, size: number): void {
+    const at = this.#places.get(s) ?? null;
     if (at === null) this.#push(`${type} ${name}[${Math.max(1, size)}] __attribute__((aligned(64)));`);
     else this.#push(`${type} *restrict ${name} = (${type} *)((char *)scratch + ${at});`);
   }
@@ -199,7 +186,7 @@ class CRenderer {
     this.#natural.add(s.name);
     this.#push('{');
     this.#indent++;
-    this.#array('unsigned long', 'words', 2 * s.length);
+    this.#array(s, 'unsigned long', 'words', 2 * s.length);
     this.#push(`for (long ${name} = 0; ${name} < ${s.length}L; ${name}++) {`);
     const key = `t_key_${kind === 'f' ? 'f' : kind === 'i' ? 'i' : 'u'}(${this.expr(s.key)})`;
     this.#push(`  words[${name}] = ${s.descending ? `(0xffffffffu - ${key})` : key} << 32 | (unsigned long)${name};`);
@@ -369,4 +356,9 @@ function assignedType(body: readonly Stmt[], name: string): ValueType | null {
  */
 export function renderC(kernel: Kernel, symbol: string): string {
   return new CRenderer(kernel, symbol).render();
+}
+
+/** Bytes of per-thread memory, 64-byte aligned, that a call's `scratch` must point to. */
+export function cScratchBytes(kernel: Kernel): number {
+  return placeLocals(kernel, true).bytes;
 }

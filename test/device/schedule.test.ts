@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { schedule } from '../../src/device/native/schedule.js';
+import { schedule } from '../../src/device/schedule.js';
 import type { Program } from '../../src/kernel/program.js';
 import { buffer, makeKernel } from '../kernel/kernels.js';
 

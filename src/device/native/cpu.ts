@@ -49,16 +49,6 @@ export function cpuLevel(modules: NodeModules): CpuLevel {
   return levels[level].architecture === levels[found].architecture && levels[level].lanes < levels[found].lanes ? level : found;
 }
 
-/** TENON_NUM_THREADS, or the physical cores that this process may use. Throws ConfigError for what is no count. */
-export function threadCount(): number {
-  const wish = host.environment('TENON_NUM_THREADS');
-  if (wish === undefined) return host.threads;
-  const n = Number(wish);
-  if (!Number.isInteger(n) || n < 1 || n > 256)
-    throw new ConfigError(`TENON_NUM_THREADS: not a thread count. Expected an integer from 1 to 256, received "${wish}".`);
-  return n;
-}
-
 /** A core's data caches of levels 1 and 2: glibc's names for sysconf, Linux's files, what most processors have. */
 const levelsOfCache = [
   { name: 188, file: 'index0', usual: 32 << 10 },

@@ -8,11 +8,12 @@ import type { TargetInfo } from '../../kernel/target.js';
 import { cScratchBytes } from '../../render/c.js';
 import type { Device, DeviceBuffer, Executable, PlanTable } from '../device.js';
 import { FifoQueue } from '../queue.js';
+import { estimateNs, schedule } from '../schedule.js';
+import { threadCount } from '../threads.js';
 import { loadKoffi, type Runtime } from './binding.js';
 import { compilerAdvice, findCompiler } from './compiler.js';
-import { cpuLevel, nativeTarget, threadCount } from './cpu.js';
+import { cpuLevel, nativeTarget } from './cpu.js';
 import { KernelStore, type LoadedKernels } from './kernels.js';
-import { estimateNs, schedule } from './schedule.js';
 
 /** Runs estimated shorter than this (ns) are made in the calling thread: handing them over would take longer. */
 const shortRun = 20_000;

@@ -2,9 +2,9 @@
  * @file How the calls of a Program meet the threads: which run on all of them, which on one, and where the threads must
  * wait for each other. Calls that touch no common memory need no barrier; small ones stay on the thread that wrote their inputs.
  */
-import { dtypes } from '../../base/dtype.js';
-import type { Kernel } from '../../kernel/kernel.js';
-import type { BufferPlan, Program } from '../../kernel/program.js';
+import { dtypes } from '../base/dtype.js';
+import type { Kernel } from '../kernel/kernel.js';
+import type { BufferPlan, Program } from '../kernel/program.js';
 
 export interface CallSchedule {
   /** The thread that runs the call alone, or -1: all threads, each its part of the grid. */

@@ -1,0 +1,67 @@
+/** @file Which loops the WebAssembly renderer runs four iterations of at once, and how indices differ between them. */
+import type { Expr, Stmt } from '../kernel/kernel.js';
+
+export const isStepOne = (step: number | null): boolean => step === 1;
+
+/** How an op's value differs from lane to lane, from how its operands do. */
+export function stepOfOp(e: Expr & { kind: 'op' }, stepOf: (x: Expr) => number | null): number | null {
+  const steps = e.args.map(stepOf);
+  if (steps.every((s) => s === 0)) return 0;
+  const [x, y] = steps;
+  if (e.type !== 'index' || steps.length !== 2 || x === null || y === null) return null;
+  if (e.op === 'add') return x + y;
+  if (e.op === 'sub') return x - y;
+  if (e.op !== 'mul') return null;
+  const [a, b] = e.args;
+  return b.kind === 'const' ? x * b.value : a.kind === 'const' ? y * a.value : null;
+}
+
+function mentions(e: Expr, names: ReadonlySet<string>): boolean {
+  const go = (x: Expr): boolean => mentions(x, names);
+  switch (e.kind) {
+    case 'const':
+      return false;
+    case 'var':
+      return names.has(e.name);
+    case 'load':
+      return go(e.index);
+    case 'op':
+      return e.args.some(go);
+    case 'cast':
+    case 'splat':
+      return go(e.x);
+    case 'fma':
+      return go(e.a) || go(e.b) || go(e.c);
+    case 'random':
+      return go(e.counter) || go(e.step) || go(e.key0) || go(e.key1);
+  }
+}
+
+/**
+ * Whether the loop's body can be run for four iterations at once: its inner loops are then the same for all of them, and
+ * it assigns to nothing outside but what the loop says it reduces.
+ */
+export function canWiden(loop: Stmt & { kind: 'for' }): boolean {
+  const own = new Set([loop.name]);
+  const reduced = new Set(loop.reduce?.map((r) => r.name));
+  const check = (body: readonly Stmt[]): boolean =>
+    body.every((s) => {
+      switch (s.kind) {
+        case 'for':
+          return !mentions(s.from, own) && !mentions(s.to, own) && check(s.body);
+        case 'let':
+        case 'mut':
+          own.add(s.name);
+          return s.value.lanes === 1;
+        case 'assign':
+          return (own.has(s.name) || reduced.has(s.name)) && s.value.lanes === 1;
+        case 'store':
+          return s.value.lanes === 1;
+        case 'if':
+          return check(s.then) && check(s.otherwise ?? []);
+        default:
+          return false;
+      }
+    });
+  return check(loop.body);
+}
