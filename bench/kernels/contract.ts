@@ -19,6 +19,7 @@ const target: TargetInfo = {
   lanes,
   registers: lanes === 16 ? 32 : 16,
   hasFma: true,
+  elements: 'none',
   threads,
   l1: 32768,
   l2: 512 * 1024,

@@ -6,6 +6,8 @@ export interface TargetInfo {
   /** Vector registers a register tile may use. */
   readonly registers: number;
   readonly hasFma: boolean;
+  /** Elements of A that take a register while a step of a tile is computed: none where they are operands of the multiply-add, one after the other, or all of them. */
+  readonly elements: 'none' | 'one' | 'all';
   readonly threads: number;
   /** Bytes of first- and second-level data cache of one core. */
   readonly l1: number;

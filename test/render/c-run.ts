@@ -9,10 +9,10 @@ import type { TargetInfo } from '../../src/kernel/target.js';
 import { cFlags, cPrelude, cScratchBytes, renderC } from '../../src/render/c.js';
 
 const cpu = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
-const base = { hasFma: true, threads: 2, l1: 32768, l2: 512 * 1024, maxBuffer: 2 ** 40 };
+const base = { hasFma: true, elements: 'one', threads: 2, l1: 32768, l2: 512 * 1024, maxBuffer: 2 ** 40 } as const;
 /** The targets whose code this machine can run (16 lanes only with AVX-512). */
 export const targets: TargetInfo[] = [
-  ...(/\bavx512f\b/.test(cpu) ? [{ ...base, lanes: 16, registers: 32 }] : []),
+  ...(/\bavx512f\b/.test(cpu) ? [{ ...base, lanes: 16, registers: 32, elements: 'none' as const }] : []),
   ...(/\bavx2\b/.test(cpu) ? [{ ...base, lanes: 8, registers: 16 }] : []),
   { ...base, lanes: 1, registers: 16, hasFma: false },
 ];

@@ -14,11 +14,11 @@ export interface Piece {
 /** Tiles of all pieces. */
 export const tilesIn = (pieces: readonly { readonly count: number }[]): number => pieces.reduce((n, p) => n + p.count, 0);
 
-/** Registers for R·V accumulators, V vectors of B and the broadcast (an operand of the multiply-add with AVX-512). */
-export function tileFits(rows: number, vectors: number, target: TargetInfo): boolean {
-  const broadcast = target.lanes >= 16 ? 0 : 1;
+/** Registers for R·V accumulators, V vectors of B, and as many of A's elements as the target holds at once. */
+export function tileFits(rows: number, vectors: number, target: TargetInfo, aVaries = false): boolean {
+  const elements = target.elements === 'all' ? rows * (aVaries ? vectors : 1) : target.elements === 'one' ? 1 : 0;
   // More rows than that are more streams than L1 has ways, when their stride is a power of two.
-  return rows <= 14 && rows * vectors + vectors + broadcast <= target.registers;
+  return rows <= 14 && rows * vectors + vectors + elements <= target.registers;
 }
 
 /** Cycles of one step of the reduction: multiply-adds, loads, or the latency of too few accumulators. */
@@ -81,7 +81,7 @@ export function chooseTile(
   const widest = target.lanes === 1 ? 4 : 7;
   for (let v = only ?? 1; v <= Math.min(vectors, only ?? widest); v++) {
     const tallest = Array.from({ length: target.registers }, (_, i) => i + 1)
-      .filter((r) => tileFits(r * width, v, target))
+      .filter((r) => tileFits(r * width, v, target, aVaries))
       .pop();
     if (tallest === undefined) continue;
     const rowCuts = pieceCuts(rows, tallest);

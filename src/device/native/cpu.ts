@@ -72,5 +72,5 @@ function caches({ fs }: NodeModules, koffi: Koffi): { l1: number; l2: number } {
 
 export function nativeTarget(modules: NodeModules, koffi: Koffi, level: CpuLevel, threads: number): TargetInfo {
   const { lanes, registers, hasFma } = levels[level];
-  return { lanes, registers, hasFma, threads, ...caches(modules, koffi), maxBuffer: 2 ** 40 };
+  return { lanes, registers, hasFma, elements: lanes >= 16 ? 'none' : 'one', threads, ...caches(modules, koffi), maxBuffer: 2 ** 40 };
 }

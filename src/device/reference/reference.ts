@@ -62,7 +62,16 @@ class ReferenceExecutable implements Executable {
   }
 }
 
-const target: TargetInfo = { lanes: 1, registers: 8, hasFma: false, threads: 1, l1: 32 << 10, l2: 512 << 10, maxBuffer: 2 ** 32 };
+const target: TargetInfo = {
+  lanes: 1,
+  registers: 8,
+  hasFma: false,
+  elements: 'one',
+  threads: 1,
+  l1: 32 << 10,
+  l2: 512 << 10,
+  maxBuffer: 2 ** 32,
+};
 
 /** Slow and plain. Everything runs in the calling thread; `run` still keeps the order of a queue. */
 export class ReferenceDevice implements Device {

@@ -83,7 +83,7 @@ export class ThreadPool {
   }
   /** Resolves when no thread looks at the plan's memory any more. */
   forget(id: number): Promise<void> {
-    return this.#tell({ kind: 'forget', id });
+    return this.#held(this.#tell({ kind: 'forget', id }));
   }
 
   /** Runs a plan whose buffer addresses are written; one at a time. */

@@ -137,7 +137,7 @@ export class WasmDevice implements Device {
   readonly #isShared: boolean;
   readonly #queue = new FifoQueue();
   readonly #finalizer = new FinalizationRegistry<number>((address) => this.#heap.free(address));
-  readonly #planFinalizer = new FinalizationRegistry<PlanRecord>((record) => void this.#queue.add(() => this.#forget(record)));
+  readonly #planFinalizer = new FinalizationRegistry<PlanRecord>((record) => void this.#forget(record));
   readonly #plans = new Set<PlanRecord>();
   #pool: Promise<ThreadPool | null> | null = null;
   #plansMade = 0;
@@ -151,8 +151,17 @@ export class WasmDevice implements Device {
     this.#isShared = (options.isShared ?? true) && canShare();
     const hasFma = options.isFused ?? hasRelaxedSimd();
     const threads = this.#isShared ? (options.threads ?? threadCount()) : 1;
-    // V8 keeps one of the sixteen registers; a product that isn't fused takes another.
-    this.target = { lanes: 4, registers: hasFma ? 15 : 14, hasFma, threads, l1: 32 << 10, l2: 512 << 10, maxBuffer: 2 ** 31 - 1 };
+    // V8 keeps one of sixteen registers for itself and makes all loads of a loop before the arithmetic; a product that isn't fused takes one more.
+    this.target = {
+      lanes: 4,
+      registers: hasFma ? 15 : 14,
+      hasFma,
+      elements: 'all',
+      threads,
+      l1: 32 << 10,
+      l2: 512 << 10,
+      maxBuffer: 2 ** 31 - 1,
+    };
     this.#heap = new WasmHeap(this.#isShared);
   }
 
@@ -272,7 +281,7 @@ export class WasmDevice implements Device {
         table,
         args,
       },
-      () => void this.#queue.add(() => this.#forget(record)),
+      () => void this.#queue.idle().then(() => this.#forget(record)),
     );
     this.#planFinalizer.register(executable, record);
     if (log.enabled('source')) for (const text of executable.source()) log.debug('source', `\n${text}`);
