@@ -151,7 +151,7 @@ describe('a failing compiler', () => {
   it('is quoted', async () => {
     const cc = failing('bad-cc', 'out of luck');
     await expect(child(once, { TENON_CC: cc })).rejects.toThrow(
-      /DeviceError: native: .*bad-cc could not compile a kernel[\s\S]*out of luck[\s\S]*TENON_DEVICE=reference/,
+      /DeviceError: native: .*bad-cc could not compile a kernel[\s\S]*out of luck[\s\S]*TENON_DEVICE=wasm/,
     );
     const sync = `${increment} try { new NativeDevice().compileSync(increment(5)); } catch (e) { say(e.message); }`;
     expect((await child(sync, { TENON_CC: cc })).result).toMatch(/out of luck/);
@@ -172,17 +172,18 @@ describe('the choice of a device', () => {
   it.each([
     ['TENON_CC points nowhere', { TENON_CC: '/no/such/cc' }, /TENON_CC names no program: \/no\/such\/cc/],
     ['the PATH is empty', { PATH: '' }, /no C compiler \(cc, gcc, clang\) on the PATH/],
-  ])('falls back to reference when %s, and says so in one line', async (_, environment, reason) => {
+  ])('falls back to wasm when %s, and says so in one line', async (_, environment, reason) => {
     const { result, stderr } = await child(chosen, environment);
-    expect(result).toEqual(['reference', { cached: 0, value: 1 }]);
+    expect(result).toEqual(['wasm', { cached: 0, value: 1 }]);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     expect(stderr).toMatch(reason);
     expect(stderr).toMatch(/Install|xcode-select/);
   });
 
   it('obeys TENON_DEVICE, and refuses what it cannot give', async () => {
-    expect(await child(chosen, { TENON_DEVICE: 'reference' })).toEqual({ result: ['reference', { cached: 0, value: 1 }], stderr: '' });
-    await expect(child(chosen, { TENON_DEVICE: 'tpu' })).rejects.toThrow(/TENON_DEVICE: unknown device. Expected one of native, reference/);
+    for (const name of ['wasm', 'reference'])
+      expect(await child(chosen, { TENON_DEVICE: name })).toEqual({ result: [name, { cached: 0, value: 1 }], stderr: '' });
+    await expect(child(chosen, { TENON_DEVICE: 'tpu' })).rejects.toThrow(/TENON_DEVICE: unknown device. Expected one of native, wasm, reference/);
     await expect(child(chosen, { TENON_DEVICE: 'native', TENON_CC: '/no/cc' })).rejects.toThrow(/"native" cannot be used here: TENON_CC/);
     await expect(child(chosen, { TENON_NUM_THREADS: '0' })).rejects.toThrow(/TENON_NUM_THREADS: not a thread count/);
     await expect(child(chosen, { TENON_CPU: 'z80' })).rejects.toThrow(/TENON_CPU: unknown level/);
@@ -201,6 +202,7 @@ describe('the choice of a device', () => {
       expect.stringMatching(/unknown device/),
       [
         { name: 'native', usable: false, reason: expect.stringMatching(/TENON_CC names no program/) },
+        { name: 'wasm', usable: true, reason: null },
         { name: 'reference', usable: true, reason: null },
       ],
     ]);

@@ -55,7 +55,7 @@ function failure(compiler: Compiler, output: string): DeviceError {
   const lines = output.split('\n').filter((l) => l.trim() !== '');
   return new DeviceError(
     `native: ${compiler.path} could not compile a kernel. Expected an object, received:\n${lines.slice(0, 8).join('\n')}\n` +
-      'Set TENON_CC to another compiler, or TENON_DEVICE=reference.',
+      'Set TENON_CC to another compiler, or TENON_DEVICE=wasm.',
   );
 }
 
