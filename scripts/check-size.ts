@@ -7,11 +7,12 @@ import ts from 'typescript';
 import { type SourceFile, sourceFiles } from './source-files.js';
 
 const FILE_LIMIT = 600;
-const ENGINE_LIMIT = 16_500;
+/** What every target shares; a target's renderer and device have budgets of their own. */
+const ENGINE_LIMIT = 13_500;
 const RENDERER_LIMIT = 400;
 const DEVICE_LIMIT = 1_550;
 const PRIMITIVE_LIMIT = 60;
-const engine = ['base', 'kernel', 'graph', 'autodiff', 'compile', 'render', 'device', 'tensor'];
+const engine = ['base', 'kernel', 'graph', 'autodiff', 'compile', 'tensor'];
 
 export interface FolderSize {
   readonly folder: string;

@@ -1,10 +1,10 @@
 /** @file Elements in memory: the loads and stores of every dtype, of one value and of four neighbours. */
 import { type DType, dtypes } from '../base/dtype.js';
 import { type Address, type Code, f4, f32, i4, i32, loadFrom, storeTo, v128, type WasmFunction } from './wasm-assembler.js';
-import type { WasmMath } from './wasm-math.js';
+import type { WasmHelpers } from './wasm-helpers.js';
 
 /** In the arithmetic type; a truth value as 0 or 1. */
-export function loadOne(dtype: DType, at: Address, math: WasmMath): Code {
+export function loadOne(dtype: DType, at: Address, math: WasmHelpers): Code {
   switch (dtype) {
     case 'f32':
       return loadFrom('f32Load', at);
@@ -24,7 +24,7 @@ export function loadOne(dtype: DType, at: Address, math: WasmMath): Code {
   }
 }
 
-export function storeOne(dtype: DType, at: Address, value: Code, math: WasmMath): Code {
+export function storeOne(dtype: DType, at: Address, value: Code, math: WasmHelpers): Code {
   switch (dtype) {
     case 'f32':
       return storeTo('f32Store', at, value);
@@ -42,7 +42,7 @@ export function storeOne(dtype: DType, at: Address, value: Code, math: WasmMath)
 }
 
 /** Four neighbours, or two, in the low lanes; null: there is no instruction for so few of this dtype. */
-export function loadFour(dtype: DType, at: Address, count: number, math: WasmMath, f: WasmFunction): Code | null {
+export function loadFour(dtype: DType, at: Address, count: number, math: WasmHelpers, f: WasmFunction): Code | null {
   const { bytes } = dtypes[dtype];
   const total = bytes * count;
   if (total < 4) return null;
@@ -63,7 +63,7 @@ export function loadFour(dtype: DType, at: Address, count: number, math: WasmMat
   }
 }
 
-export function storeFour(dtype: DType, at: Address, x: Code, count: number, math: WasmMath, f: WasmFunction): Code | null {
+export function storeFour(dtype: DType, at: Address, x: Code, count: number, math: WasmHelpers, f: WasmFunction): Code | null {
   const { bytes } = dtypes[dtype];
   const total = bytes * count;
   if (total < 4) return null;

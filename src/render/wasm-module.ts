@@ -3,7 +3,7 @@ import type { Kernel } from '../kernel/kernel.js';
 import { kernelIdentity } from '../kernel/print.js';
 import { renderWasm } from './wasm.js';
 import { type MemoryImport, WasmModule } from './wasm-assembler.js';
-import { WasmMath } from './wasm-math.js';
+import { WasmHelpers } from './wasm-helpers.js';
 
 export interface RenderedModule {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -14,7 +14,7 @@ export interface RenderedModule {
 /** @param isFused whether the engine has relaxed SIMD's multiply-add. */
 export function renderWasmModule(kernels: readonly Kernel[], memory: MemoryImport, isFused: boolean): RenderedModule {
   const module = new WasmModule();
-  const math = new WasmMath(module, isFused);
+  const math = new WasmHelpers(module, isFused);
   const names = new Map<string, string>();
   const exports = kernels.map((kernel) => {
     const identity = kernelIdentity(kernel);

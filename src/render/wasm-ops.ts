@@ -2,11 +2,12 @@
 import type { ScalarOp } from '../kernel/scalar-ops.js';
 import type { Kind } from './kinds.js';
 import { type Code, f4, f32, i4, i32, select, v128, type WasmFunction } from './wasm-assembler.js';
-import type { Formulaic, WasmMath } from './wasm-math.js';
+import type { WasmHelpers } from './wasm-helpers.js';
+import type { Formulaic } from './wasm-math.js';
 
 /** What a row may use: helpers, and names for values that it needs twice. */
 export interface OpContext {
-  readonly math: WasmMath;
+  readonly math: WasmHelpers;
   readonly f: WasmFunction;
 }
 export type Form = (c: OpContext, ...x: Code[]) => Code;

@@ -8,8 +8,8 @@ import { InternalError } from '../base/errors.js';
 import type { Expr, Kernel, ValueType } from '../kernel/kernel.js';
 import { type Kind, kinds } from './kinds.js';
 import { type Address, type Code, f4, f32, i4, i32, loadFrom, select, v128, WasmFunction } from './wasm-assembler.js';
+import type { WasmHelpers } from './wasm-helpers.js';
 import { isStepOne, stepOfOp } from './wasm-lanes.js';
-import type { WasmMath } from './wasm-math.js';
 import { loadFour, loadOne } from './wasm-memory.js';
 import { type Form, type OpRow, ops, truth } from './wasm-ops.js';
 
@@ -27,7 +27,7 @@ export const laneCount = 4;
 
 export class WasmValues {
   readonly f = new WasmFunction(['i32', 'i32', 'i32', 'i32'], null);
-  readonly math: WasmMath;
+  readonly math: WasmHelpers;
   readonly #kernel: Kernel;
   readonly #places = new Map<string, Place>();
   readonly #names = new Map<string, Binding>();
@@ -38,7 +38,7 @@ export class WasmValues {
   isWide = false;
   lane: number | null = null;
 
-  constructor(kernel: Kernel, math: WasmMath) {
+  constructor(kernel: Kernel, math: WasmHelpers) {
     this.#kernel = kernel;
     this.math = math;
   }

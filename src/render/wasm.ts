@@ -7,8 +7,8 @@ import type { Expr, Kernel, ReduceOp, Stmt } from '../kernel/kernel.js';
 import { type Kind, kinds } from './kinds.js';
 import { placeLocals } from './locals.js';
 import { type Address, type Code, i4, i32, i64, loadFrom, storeTo, v128, type WasmFunction, when } from './wasm-assembler.js';
+import type { WasmHelpers } from './wasm-helpers.js';
 import { canWiden, isStepOne } from './wasm-lanes.js';
-import type { WasmMath } from './wasm-math.js';
 import { storeFour, storeOne } from './wasm-memory.js';
 import { type Form, type OpRow, ops } from './wasm-ops.js';
 import { arithmeticOf, laneCount, WasmValues } from './wasm-values.js';
@@ -19,7 +19,7 @@ class Renderer {
   readonly #f: WasmFunction;
   readonly #scratch: ReadonlyMap<Stmt, number | null>;
 
-  constructor(kernel: Kernel, math: WasmMath) {
+  constructor(kernel: Kernel, math: WasmHelpers) {
     this.#kernel = kernel;
     this.#v = new WasmValues(kernel, math);
     this.#f = this.#v.f;
@@ -282,7 +282,7 @@ function identity(op: ReduceOp, kind: Kind): number {
 }
 
 /** Writes the kernel's function. */
-export function renderWasm(kernel: Kernel, math: WasmMath): WasmFunction {
+export function renderWasm(kernel: Kernel, math: WasmHelpers): WasmFunction {
   return new Renderer(kernel, math).render();
 }
 

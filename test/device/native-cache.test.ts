@@ -183,7 +183,9 @@ describe('the choice of a device', () => {
   it('obeys TENON_DEVICE, and refuses what it cannot give', async () => {
     for (const name of ['wasm', 'reference'])
       expect(await child(chosen, { TENON_DEVICE: name })).toEqual({ result: [name, { cached: 0, value: 1 }], stderr: '' });
-    await expect(child(chosen, { TENON_DEVICE: 'tpu' })).rejects.toThrow(/TENON_DEVICE: unknown device. Expected one of native, wasm, reference/);
+    await expect(child(chosen, { TENON_DEVICE: 'tpu' })).rejects.toThrow(
+      /TENON_DEVICE: unknown device. Expected one of native, wasm, reference/,
+    );
     await expect(child(chosen, { TENON_DEVICE: 'native', TENON_CC: '/no/cc' })).rejects.toThrow(/"native" cannot be used here: TENON_CC/);
     await expect(child(chosen, { TENON_NUM_THREADS: '0' })).rejects.toThrow(/TENON_NUM_THREADS: not a thread count/);
     await expect(child(chosen, { TENON_CPU: 'z80' })).rejects.toThrow(/TENON_CPU: unknown level/);
