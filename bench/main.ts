@@ -2,6 +2,7 @@
 import { access, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { serveLines } from './child.js';
 import { describeMachine, machineLine } from './machine.js';
 import { type Result, resultTable } from './measure.js';
 import type { WorkloadName } from './models.js';
@@ -82,6 +83,23 @@ autotunable(question('conv', 'the three products of five convolutions, batch 8, 
     await report(results, options.json, table);
   });
 
+/** Questions about the device wasm: it computes in this process too, unless TENON_DEVICE names another. */
+const wasmQuestion = (name: string, what: string, rounds: number): Command =>
+  question(name, what, rounds)
+    .option('--javascript <dir>', 'folder in which TensorFlow.js, its WASM backend and jax-js are installed (default: bench/peers)')
+    .hook('preAction', () => {
+      process.env.TENON_DEVICE ||= 'wasm';
+    });
+
+wasmQuestion('wasm-matmul', 'f32 products on the device wasm, in Node and in Chromium', 10)
+  .option('--filter <text>', 'only shapes m×k×n that contain it', '')
+  .option('--no-browser', 'in Node only')
+  .action(async (options: Common & { javascript?: string; filter: string; browser: boolean }) => {
+    const { benchWasmMatmul } = await import('./wasm-matmul.js');
+    const { results, table } = await benchWasmMatmul({ ...options, say });
+    await report(results, options.json, table);
+  });
+
 question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
   .option('--samples <n>', 'pictures', count, 50_000)
@@ -143,7 +161,7 @@ program
 const child = program.command('child', { hidden: true });
 const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
 child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
-child.command('products').action(async () => (await import('./products.js')).serveProducts());
+child.command('products').action(async () => serveLines((await import('./product.js')).productServer()));
 child
   .command('eager')
   .argument('<pattern>')
