@@ -100,6 +100,17 @@ wasmQuestion('wasm-matmul', 'f32 products on the device wasm, in Node and in Chr
     await report(results, options.json, table);
   });
 
+for (const name of ['cnn', 'gpt'] as const)
+  wasmQuestion(`wasm-${name}`, `${steps.find(([n]) => n === name)?.[1]} on the device wasm`, 10)
+    .option('--batch <n>', 'examples a step', count)
+    .action(async (options: Common & { javascript?: string; batch?: number }) => {
+      const { benchWasmStart, benchWasmStep } = await import('./wasm-steps.js');
+      const results = [await benchWasmStep(name, { ...options, say })];
+      // Fresh processes, which take longer than a round.
+      if (name === 'cnn') results.push(...(await benchWasmStart({ ...options, rounds: Math.min(options.rounds, 5), say })));
+      await report(results, options.json);
+    });
+
 question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
   .option('--samples <n>', 'pictures', count, 50_000)
@@ -162,6 +173,16 @@ const child = program.command('child', { hidden: true });
 const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
 child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
 child.command('products').action(async () => serveLines((await import('./product.js')).productServer()));
+child
+  .command('steps')
+  .argument('<workload>')
+  .argument('<batch>', '', count)
+  .action(async (name: string, batch: number) => serveLines(await (await import('./wasm-steps.js')).stepServer(name, batch)));
+child
+  .command('steady')
+  .argument('<workload>')
+  .argument('<batch>', '', count)
+  .action(async (name: string, batch: number) => answer(await (await import('./wasm-steps.js')).steadyChild(name, batch)));
 child
   .command('eager')
   .argument('<pattern>')
