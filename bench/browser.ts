@@ -8,34 +8,37 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, extname, join, normalize } from 'node:path';
-import type { Plugin } from 'esbuild';
+import { delimiter, join } from 'node:path';
 import { libraries, type PeerSetting } from './javascript.js';
 import { peerProgram, root } from './paths.js';
 import { type Answering, isObject, type Json } from './peers.js';
 
-/** BENCH_CHROMIUM, or a Chromium of the PATH; null where there is none. */
+/** TENON_CHROMIUM, or a Chromium of the PATH; null where there is none. */
 export function findChromium(): string | null {
-  const wish = process.env.BENCH_CHROMIUM;
+  const wish = process.env.TENON_CHROMIUM;
   const folders = (process.env.PATH ?? '').split(delimiter);
   const files = ['chromium', 'chromium-browser', 'google-chrome'].flatMap((name) => folders.map((folder) => join(folder, name)));
   return (wish === undefined ? files : [wish]).find((file) => existsSync(file)) ?? null;
 }
 
-const types: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
+const flags = [
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-dev-shm-usage',
+  '--disable-extensions',
+  '--disable-background-networking',
+  '--disable-component-update',
+  // A page that nobody looks at must not be slowed down.
+  '--disable-background-timer-throttling',
+  '--disable-renderer-backgrounding',
+  '--disable-backgrounding-occluded-windows',
+  '--no-first-run',
+];
 /** A worker that doesn't answer for so long is taken for dead: the largest turn lasts a few seconds. */
 const patienceMs = 180_000;
 /** A question is answered with nothing after so long, and asked again: no proxy or browser gives up on it. */
 const pollMs = 20_000;
-
-/** The library's files are served as they are, so that its workers and binaries are found beside them. */
-const tenonFiles: Plugin = {
-  name: 'tenon',
-  setup(build) {
-    build.onResolve({ filter: /^tenon$/ }, () => ({ path: '/dist/index.js', external: true }));
-    build.onResolve({ filter: /^#tenon\// }, ({ path }) => ({ path: path.replace('#tenon', '/dist'), external: true }));
-  },
-};
 
 const loop = `
 const { search } = new URL(import.meta.url);
@@ -52,7 +55,7 @@ for (;;) await ask();
 async function bundle(file: string, folder: string): Promise<string> {
   const { build } = await import('esbuild');
   const stdin = { contents: `import ${JSON.stringify(file)};${loop}`, resolveDir: folder };
-  // Names of functions are kept apart from their text: TensorFlow.js sends one as text to its workers.
+  // Not minified: TensorFlow.js and Tenon send functions as text to their workers.
   const result = await build({
     stdin,
     bundle: true,
@@ -61,8 +64,8 @@ async function bundle(file: string, folder: string): Promise<string> {
     platform: 'browser',
     target: 'es2022',
     nodePaths: [join(folder, 'node_modules')],
-    external: ['node:*'],
-    plugins: [tenonFiles],
+    // What only Node has, behind dynamic imports that no page reaches.
+    external: ['node:*', '*-node.js', 'koffi'],
     logLevel: 'silent',
   });
   return result.outputFiles[0].text;
@@ -176,13 +179,12 @@ for (const address of ${JSON.stringify(addresses)}) {
       else worker.fail(text);
       return send('', 'text/plain');
     }
-    if (path === '/') return send(page, types['.html']);
+    if (path === '/') return send(page, 'text/html');
     const script = scripts.get(path);
-    if (script !== undefined) return send(script, types['.js']);
-    // normalize() takes every '..' out of a path that begins with a slash.
-    const file = path.startsWith('/dist/') ? join(root, normalize(path)) : join(peerFiles, normalize(path.replace('/peers', '')));
-    const bytes = await readFile(file).catch(() => null);
-    if (bytes) send(bytes, types[extname(file)] ?? 'application/octet-stream');
+    if (script !== undefined) return send(script, 'text/javascript');
+    const file = /^\/peers\/([\w-]+\.wasm)$/.exec(path)?.[1];
+    const bytes = file === undefined ? null : await readFile(join(peerFiles, file)).catch(() => null);
+    if (bytes) send(bytes, 'application/wasm');
     else response.writeHead(404).end();
   };
   const server = createServer((request, response) => {
@@ -190,7 +192,6 @@ for (const address of ${JSON.stringify(addresses)}) {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const profile = await mkdtemp(join(tmpdir(), 'tenon-bench-chromium-'));
-  const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--remote-debugging-port=0'];
   const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   const child = spawn(program, [...flags, `--user-data-dir=${profile}`, address], { stdio: 'ignore' });
   const fail = (why: string): void => {

@@ -149,7 +149,7 @@ export async function benchWasmMatmul(options: WasmMatmulOptions): Promise<{ res
   const found = findLibraries(options);
   const results = await inNode(found, options);
   const chromium = options.browser ? findChromium() : null;
-  if (options.browser && !chromium) options.say('no Chromium here (BENCH_CHROMIUM names one): only in Node');
+  if (options.browser && !chromium) options.say('no Chromium here (TENON_CHROMIUM names one): only in Node');
   if (chromium) results.push(...(await inBrowser(chromium, found, options)));
   return { results, table: summary(results, options.rounds) };
 }
