@@ -6,15 +6,13 @@ const { device } = JSON.parse(decodeURIComponent(new URL(import.meta.url).search
 const answer = productServer();
 let isChosen = false;
 
-Object.assign(globalThis, {
-  /** A device that doesn't start here answers with an error. */
-  answerRequest: async (request: Readonly<Record<string, unknown>>): Promise<object> => {
-    try {
-      if (!isChosen) setDevice(device);
-      isChosen = true;
-      return await answer(request);
-    } catch (error) {
-      return { error: error instanceof Error ? error.message : String(error) };
-    }
-  },
-});
+/** A device that doesn't start here answers with an error. */
+export async function answerRequest(request: Readonly<Record<string, unknown>>): Promise<object> {
+  try {
+    if (!isChosen) setDevice(device);
+    isChosen = true;
+    return await answer(request);
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+}

@@ -45,16 +45,16 @@ const { search } = new URL(import.meta.url);
 const ask = async () => {
   const response = await fetch('/next' + search);
   if (response.status !== 200) return;
-  const reply = await globalThis.answerRequest(await response.json());
+  const reply = await answerRequest(await response.json());
   await fetch('/reply' + search, { method: 'POST', body: JSON.stringify(reply) });
 };
 for (;;) await ask();
 `;
 
-/** Bundles a worker's program, which sets globalThis.answerRequest; packages are looked for in `folder`. */
+/** Bundles a worker's program, which exports answerRequest; packages are looked for in `folder`. */
 async function bundle(file: string, folder: string): Promise<string> {
   const { build } = await import('esbuild');
-  const stdin = { contents: `import ${JSON.stringify(file)};${loop}`, resolveDir: folder };
+  const stdin = { contents: `import { answerRequest } from ${JSON.stringify(file)};${loop}`, resolveDir: folder };
   // Not minified: TensorFlow.js and Tenon send functions as text to their workers.
   const result = await build({
     stdin,

@@ -215,9 +215,9 @@ async function answer(request) {
       throw new Error(`unknown request ${JSON.stringify(request)}`);
   }
 }
-const answered = (request) => answer(request).catch((error) => ({ error: String(error?.message ?? error) }));
+export const answerRequest = (request) => answer(request).catch((error) => ({ error: String(error?.message ?? error) }));
 
 if (isNode) {
   const { createInterface } = await import('node:readline');
-  for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await answered(JSON.parse(line))));
-} else globalThis.answerRequest = answered;
+  for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await answerRequest(JSON.parse(line))));
+}
