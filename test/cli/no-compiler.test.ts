@@ -24,7 +24,6 @@ function advice(): RegExp {
   return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(release) ? /apt install gcc/ : /gcc/;
 }
 
-// PENDING until the registry has the device wasm: before, the line says reference and this fails.
 // Windows has no native device, and npm is a batch file there.
 describe.skipIf(process.platform === 'win32')('without a C compiler', () => {
   let folder: string;
