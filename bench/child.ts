@@ -1,6 +1,10 @@
-/** @file Measurements that need a process of their own: it does one thing, and its last line of output is JSON. */
+/**
+ * @file Measurements that need a process of their own: one that does one thing, and whose last line of output is JSON, or one that
+ * answers JSON lines until its input ends.
+ */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { benchProgram } from './paths.js';
 
 export interface ChildResult {
@@ -62,4 +66,17 @@ export function numberOf({ json }: ChildResult, key: string): number {
   const x = json[key];
   if (typeof x !== 'number') throw new Error(`bench: expected a number "${key}" from the child, received ${JSON.stringify(json)}.`);
   return x;
+}
+
+/** In the child: answers JSON lines until the input ends; what `answer` throws goes back as { error }. */
+export async function serveLines(answer: (request: Readonly<Record<string, unknown>>) => Promise<object>): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin })) {
+    let reply: object;
+    try {
+      reply = await answer(JSON.parse(line));
+    } catch (error) {
+      reply = { error: error instanceof Error ? error.message : String(error) };
+    }
+    process.stdout.write(`${JSON.stringify(reply)}\n`);
+  }
 }

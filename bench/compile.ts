@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { getDevice } from 'tenon';
 import { type ChildResult, numberOf, runChild } from './child.js';
 import { randomPictures } from './fit.js';
-import { type Result, summarize } from './measure.js';
+import { type Measured, type Result, summarize } from './measure.js';
 import { tutorialCnn } from './models.js';
 
 export interface CompileBenchOptions {
@@ -28,26 +28,31 @@ export async function benchCompile({ rounds, say }: CompileBenchOptions): Promis
       await rm(cache, { recursive: true });
     }
   }
-  return (['empty', 'warm'] as const).map((state): Result => {
-    const row = (key: string, name: string, configuration: string) =>
-      summarize(
-        { name, configuration },
-        results[state].map((r) => numberOf(r, key)),
-        's',
-      );
-    return {
+  return (['empty', 'warm'] as const).map(
+    (state): Result => ({
       name: `from fit to its first kernel, CNN, batch 32, ${state} cache`,
       rounds,
-      contenders: [
-        row('firstKernel', 'first kernel of the step', 'whole wait, from the call of fit'),
-        row('anyKernel', 'first kernel of any kind', 'of a weight, a counter or the step'),
-        row('firstEpoch', 'two steps', 'fit as a whole, stepsPerEpoch 2'),
-        row('compileSeconds', 'trace and compile', "as fit's history says"),
-      ],
+      contenders: waitRows(results[state]),
       ratio: null,
       notes: { limitSeconds: state === 'empty' ? 4 : 0.4 },
-    };
-  });
+    }),
+  );
+}
+
+/** Seconds from the call of fit, of processes that ran `compileChild`. */
+export function waitRows(children: readonly ChildResult[]): Measured[] {
+  const row = (key: string, name: string, configuration: string): Measured =>
+    summarize(
+      { name, configuration },
+      children.map((r) => numberOf(r, key)),
+      's',
+    );
+  return [
+    row('firstKernel', 'first kernel of the step', 'whole wait, from the call of fit'),
+    row('anyKernel', 'first kernel of any kind', 'of a weight, a counter or the step'),
+    row('firstEpoch', 'two steps', 'fit as a whole, stepsPerEpoch 2'),
+    row('compileSeconds', 'trace and compile', "as fit's history says"),
+  ];
 }
 
 /** In the child: one short fit, watched at the device. */

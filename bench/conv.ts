@@ -5,16 +5,8 @@
 import { availableParallelism } from 'node:os';
 import { type Contender, markdownTable, type Result, race, withRates } from './measure.js';
 import { asNumber, findPython, type PeerProcess, startPytorch, waitPolicies } from './peers.js';
-import {
-  type ConvProduct,
-  convExtent,
-  geometricMean,
-  NativePeer,
-  productContender,
-  requireClose,
-  samplesOf,
-  startTenon,
-} from './products.js';
+import { type ConvProduct, convExtent } from './product.js';
+import { geometricMean, NativePeer, productContender, requireClose, samplesOf, startTenon } from './products.js';
 
 type Case = { readonly name: string } & Omit<ConvProduct, 'kind' | 'of' | 'batch'>;
 const plain = { stride: 1, dilation: 1, isDepthwise: false };

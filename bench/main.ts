@@ -2,6 +2,7 @@
 import { access, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { serveLines } from './child.js';
 import { describeMachine, machineLine } from './machine.js';
 import { type Result, resultTable } from './measure.js';
 import type { WorkloadName } from './models.js';
@@ -82,6 +83,34 @@ autotunable(question('conv', 'the three products of five convolutions, batch 8, 
     await report(results, options.json, table);
   });
 
+/** Questions about the device wasm: it computes in this process too, unless TENON_DEVICE names another. */
+const wasmQuestion = (name: string, what: string, rounds: number): Command =>
+  question(name, what, rounds)
+    .option('--javascript <dir>', 'folder in which TensorFlow.js, its WASM backend and jax-js are installed (default: bench/peers)')
+    .hook('preAction', () => {
+      process.env.TENON_DEVICE ||= 'wasm';
+    });
+
+wasmQuestion('wasm-matmul', 'f32 products on the device wasm, in Node and in Chromium', 10)
+  .option('--filter <text>', 'only shapes m×k×n that contain it', '')
+  .option('--no-browser', 'in Node only')
+  .action(async (options: Common & { javascript?: string; filter: string; browser: boolean }) => {
+    const { benchWasmMatmul } = await import('./wasm-matmul.js');
+    const { results, table } = await benchWasmMatmul({ ...options, say });
+    await report(results, options.json, table);
+  });
+
+for (const name of ['cnn', 'gpt'] as const)
+  wasmQuestion(`wasm-${name}`, `${steps.find(([n]) => n === name)?.[1]} on the device wasm`, 10)
+    .option('--batch <n>', 'examples a step', count)
+    .action(async (options: Common & { javascript?: string; batch?: number }) => {
+      const { benchWasmStart, benchWasmStep } = await import('./wasm-steps.js');
+      const results = [await benchWasmStep(name, { ...options, say })];
+      // Fresh processes, which take longer than a round.
+      if (name === 'cnn') results.push(...(await benchWasmStart({ ...options, rounds: Math.min(options.rounds, 5), say })));
+      await report(results, options.json);
+    });
+
 question('fit', 'an epoch of model.fit over its bare steps', 5)
   .option('--batch <n>', 'examples a step', count, 32)
   .option('--samples <n>', 'pictures', count, 50_000)
@@ -143,7 +172,17 @@ program
 const child = program.command('child', { hidden: true });
 const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
 child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
-child.command('products').action(async () => (await import('./products.js')).serveProducts());
+child.command('products').action(async () => serveLines((await import('./product.js')).productServer()));
+child
+  .command('steps')
+  .argument('<workload>')
+  .argument('<batch>', '', count)
+  .action(async (name: string, batch: number) => serveLines(await (await import('./wasm-steps.js')).stepServer(name, batch)));
+child
+  .command('steady')
+  .argument('<workload>')
+  .argument('<batch>', '', count)
+  .action(async (name: string, batch: number) => answer(await (await import('./wasm-steps.js')).steadyChild(name, batch)));
 child
   .command('eager')
   .argument('<pattern>')

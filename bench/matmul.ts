@@ -1,17 +1,8 @@
 /** @file matmul: products of f32 matrices in every transposition beside OpenBLAS, over many calls in native code. */
 import { availableParallelism } from 'node:os';
 import { markdownTable, type Result, race, withRates } from './measure.js';
-import {
-  geometricMean,
-  type MatmulProduct,
-  NativePeer,
-  operand,
-  productContender,
-  requireClose,
-  samplePositions,
-  samplesOf,
-  startTenon,
-} from './products.js';
+import { exactElement, type MatmulProduct, samplePositions } from './product.js';
+import { geometricMean, NativePeer, productContender, requireClose, samplesOf, startTenon } from './products.js';
 
 /** [m, k, n] */
 const shapes: readonly (readonly [number, number, number])[] = [
@@ -96,14 +87,6 @@ async function onThreads(threads: number, options: MatmulOptions): Promise<{ res
     tenon.close();
     native.close();
   }
-}
-
-/** Element `at` of the product in double precision. */
-function exactElement({ m, k, n, ta, tb }: MatmulProduct, at: number): number {
-  const [row, column] = [Math.floor(at / n), at % n];
-  let sum = 0;
-  for (let i = 0; i < k; i++) sum += operand(1, ta ? i * m + row : row * k + i) * operand(2, tb ? column * k + i : i * n + column);
-  return sum;
 }
 
 function summary(title: string, raced: readonly { name: string; op: string }[], results: readonly Result[], rounds: number): string {

@@ -48,6 +48,11 @@ export interface RaceOptions {
   readonly finalists?: number;
   /** Steps of a turn at most. */
   readonly maxSteps?: number;
+  /**
+   * Each contender takes as many steps as its part of a round holds, one at least: where the slowest takes a hundred times as long as
+   * the quickest. Without it all take the same number, so that what happens once in many steps happens to all.
+   */
+  readonly isOwnPace?: boolean;
   /** Milliseconds before a turn in which nobody's threads should be spinning any more. */
   readonly pauseMs?: number;
   readonly progress?: (line: string) => void;
@@ -85,11 +90,13 @@ async function turn(contender: Contender, steps: number, ms: number, pauseMs: nu
 
 /** Lets the contenders take turns. Resolves to the measured contenders (best first, ours before peers) and the ratio. */
 export async function race(name: string, contenders: readonly Contender[], options: RaceOptions): Promise<Result> {
-  const { rounds, roundMs = 500, finalists = 4, maxSteps = 1000, pauseMs = 20, progress = () => undefined } = options;
-  const stepsFor = (ms: number): number => Math.max(2, Math.min(maxSteps, Math.ceil(roundMs / ms)));
+  const { rounds, roundMs = 500, finalists = 4, maxSteps = 1000, isOwnPace = false, pauseMs = 20, progress = () => undefined } = options;
+  const stepsFor = (ms: number): number => Math.max(isOwnPace ? 1 : 2, Math.min(maxSteps, Math.ceil(roundMs / ms)));
   const pace = new Map<Contender, number>();
   for (const c of contenders) {
-    const steps = stepsFor((await c.run(3)) / 3);
+    // The slowest say after one step how slow they are.
+    const few = isOwnPace ? 1 : 3;
+    const steps = stepsFor((await c.run(few)) / few);
     pace.set(c, (await c.run(steps)) / steps);
     progress(`warm-up: ${c.name} (${c.configuration}) ${(pace.get(c) ?? 0).toFixed(2)} ms`);
   }
@@ -111,10 +118,9 @@ export async function race(name: string, contenders: readonly Contender[], optio
     }
   const final = contenders.filter((c) => !c.isPeer || kept.has(c));
   for (const c of final) times.set(c, []);
-  // The same number of steps for all, so that what happens once in many steps happens to all.
   const steps = stepsFor(Math.max(...final.map(paceOf)));
   for (let i = 0; i < rounds; i++) {
-    await round(final, i, () => steps);
+    await round(final, i, (c) => (isOwnPace ? stepsFor(paceOf(c)) : steps));
     progress(`round ${i + 1}/${rounds}: ${final.map((c) => `${c.name} ${(times.get(c)?.at(-1) ?? 0).toFixed(2)} ms`).join(', ')}`);
   }
   const measured = final.map((c) => ({ peer: c.isPeer, row: summarize(c, times.get(c) ?? [], 'ms') }));
@@ -129,16 +135,16 @@ export async function race(name: string, contenders: readonly Contender[], optio
     rounds,
     contenders: [...ours, ...theirs, ...sortedBy(out)],
     ratio: ours.length > 0 && peerTimes.length > 0 ? ours[0].median / Math.min(...peerTimes) : null,
-    notes: { stepsPerRound: steps },
+    notes: isOwnPace ? {} : { stepsPerRound: steps },
   };
 }
 
-/** With GFLOP/s, and the share of `productRate` (GFLOP/s), of steps of `flops`. */
-export const withRates = (result: Result, flops: number, productRate: number): Result => ({
+/** With GFLOP/s, and where `productRate` (GFLOP/s) is given the share of it, of steps of `flops`. */
+export const withRates = (result: Result, flops: number, productRate?: number): Result => ({
   ...result,
   contenders: result.contenders.map((c) => {
     const gflops = flops / c.median / 1e6;
-    return { ...c, gflops, share: gflops / productRate };
+    return { ...c, gflops, ...(productRate === undefined ? {} : { share: gflops / productRate }) };
   }),
 });
 
@@ -156,14 +162,17 @@ export function markdownTable(header: readonly string[], rows: readonly (readonl
 /** A result for people and for RESULTS.md. */
 export function resultTable(result: Result): string {
   const hasRates = result.contenders.some((c) => c.gflops !== undefined);
-  const header = ['contender', 'configuration', 'median', 'min', 'max', ...(hasRates ? ['GFLOP/s', 'of product rate'] : [])];
+  const hasShares = result.contenders.some((c) => c.share !== undefined);
+  const rateColumns = [...(hasRates ? ['GFLOP/s'] : []), ...(hasShares ? ['of product rate'] : [])];
+  const header = ['contender', 'configuration', 'median', 'min', 'max', ...rateColumns];
   const rows = result.contenders.map((c) => [
     c.screenedAfter === undefined ? c.name : `${c.name} (screened out)`,
     c.configuration,
     `${figure(c.median)} ${c.unit}`,
     figure(c.min),
     figure(c.max),
-    ...(hasRates ? [number(c.gflops, 1), c.share === undefined ? '' : `${(100 * c.share).toFixed(0)} %`] : []),
+    ...(hasRates ? [number(c.gflops, 1)] : []),
+    ...(hasShares ? [c.share === undefined ? '' : `${(100 * c.share).toFixed(0)} %`] : []),
   ]);
   const notes = Object.entries(result.notes ?? {})
     .filter(([, v]) => v !== null)

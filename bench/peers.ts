@@ -3,18 +3,25 @@
  * their own clock. PyTorch is found in the system's Python; BENCH_PYTHON names another one.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
-import { type Contender, type Measured, summarize } from './measure.js';
+import type { Contender } from './measure.js';
 import type { WorkloadName } from './models.js';
 import { peerProgram } from './paths.js';
 
-type Json = Readonly<Record<string, unknown>>;
-const isObject = (x: unknown): x is Json => typeof x === 'object' && x !== null && !Array.isArray(x);
+export type Json = Readonly<Record<string, unknown>>;
+export const isObject = (x: unknown): x is Json => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** A peer's process: one request at a time, answered in order. */
-export class PeerProcess {
+/** Somebody elsewhere who is asked and answers in order. */
+export interface Answering {
+  readonly name: string;
+  /** Rejects with an Error that names whom it comes from. */
+  request(request: Json): Promise<Json>;
+  close(): void;
+}
+
+/** A peer's process, which answers JSON lines. */
+export class PeerProcess implements Answering {
   readonly name: string;
   readonly #child: ChildProcess;
   readonly #waiting: { resolve: (reply: Json) => void; reject: (error: Error) => void }[] = [];
@@ -172,33 +179,4 @@ export async function pytorchContenders(
     if (open === 0) peer.close();
   }
   return out;
-}
-
-const javascriptLibraries = { tfjs: 'TensorFlow.js', 'jax-js': 'jax-js' } as const;
-const javascriptTurns = 3;
-
-/**
- * The CNN's step in the JavaScript libraries that `folder` holds (npm i @tensorflow/tfjs @jax-js/jax), a few single steps each after one
- * that nobody counts: they take too long to race. One that doesn't run is left out with a line.
- */
-export async function javascriptRows(folder: string, batch: number, say: (line: string) => void): Promise<Measured[]> {
-  const program = await readFile(peerProgram('javascript.mjs'), 'utf8');
-  const rows: Measured[] = [];
-  for (const [library, name] of Object.entries(javascriptLibraries)) {
-    const peer = new PeerProcess(name, process.execPath, ['--input-type=module', '-e', program, library, String(batch)], {}, folder);
-    try {
-      const { version, configuration } = await peer.request({ do: 'hello' });
-      const times: number[] = [];
-      for (let i = 0; i <= javascriptTurns; i++) {
-        const ms = 1000 * asNumber((await peer.request({ do: 'run', steps: 1 })).seconds, name);
-        say(`${name}: ${ms.toFixed(0)} ms`);
-        if (i > 0) times.push(ms);
-      }
-      rows.push(summarize({ name: `${name} ${String(version)}`.trim(), configuration: String(configuration) }, times, 'ms'));
-    } catch (error) {
-      say(`left out: ${name}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-    peer.close();
-  }
-  return rows;
 }

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isTensor } from 'tenon';
 import { wantsAutotune } from '#tenon/tensor/autotune.js';
+import { javascriptRows } from './javascript.js';
 import { productRate } from './machine.js';
 import { type Contender, type Result, race, withRates } from './measure.js';
 import { buildWorkload, stepper, type Workload, type WorkloadName } from './models.js';
-import { findPython, javascriptRows, type PeerProcess, pytorchContenders, startPytorch } from './peers.js';
+import { findPython, type PeerProcess, pytorchContenders, startPytorch } from './peers.js';
 
 export interface StepOptions {
   readonly rounds: number;

@@ -6,10 +6,10 @@ import { UsageError } from './failure.js';
 /** Computes on `name` from now on. Throws UsageError for one that isn't there or doesn't work here. */
 export function useDevice(option: string, name: string): void {
   const devices = listDevices();
-  if (!devices.some((d) => d.name === name))
-    throw new UsageError(
-      `${option}: there is no device "${name}". Expected ${devices.map((d) => d.name).join(' or ')}. See tenon devices.`,
-    );
+  if (!devices.some((d) => d.name === name)) {
+    const names = new Intl.ListFormat('en', { type: 'disjunction' }).format(devices.map((d) => d.name));
+    throw new UsageError(`${option}: there is no device "${name}". Expected ${names}. See tenon devices.`);
+  }
   try {
     setDevice(name);
   } catch (error) {

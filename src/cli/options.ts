@@ -30,6 +30,9 @@ export function inputShapes(text: string, before: readonly (readonly number[])[]
 /** Names of the library's optimizers, here so that --help needs not load it (a test compares them). */
 export const optimizerNames: readonly string[] = ['sgd', 'rmsprop', 'adagrad', 'adadelta', 'adam', 'adamW', 'adamax', 'nadam', 'lion'];
 
+/** Names of the library's devices, for the same reason. */
+export const deviceNames: readonly string[] = ['native', 'wasm', 'reference'];
+
 /** One of `names`, in any case. */
 export const oneOf =
   (names: readonly string[]) =>

@@ -1,7 +1,7 @@
 /** @file The commands and their options. Each command's code is loaded when it runs, so that help and mistakes are quick. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from './failure.js';
-import { inputShapes, oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
+import { deviceNames, inputShapes, oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
 import { version } from './version.js';
 
 /** Names of the data sets; `datasets.ts` says what they are. */
@@ -53,11 +53,16 @@ export interface InspectCommandOptions {
   readonly trace?: string;
   readonly json?: string;
 }
+/** Of `tenon devices`. */
+export interface DevicesOptions {
+  readonly measure: boolean;
+  readonly json?: string;
+}
 
 const dataset = (otherwise: string): Option => new Option('--dataset <name>', `the data set (default: ${otherwise})`).choices(datasetNames);
 const dataDir = (): Option =>
   new Option('--data-dir <dir>', 'folder that holds the official files (or set TENON_DATA_DIR); nothing is downloaded then');
-const device = (): Option => new Option('--device <name>', 'device that computes (see tenon devices)');
+const device = (): Option => new Option('--device <name>', `device that computes: ${deviceNames.join(', ')} (see tenon devices)`);
 const limit = (): Option => new Option('--limit <n>', 'use only the first n pictures of each part').argParser(wholeNumber(1));
 const json = (): Option => new Option('--json <file>', 'write the results as JSON');
 
@@ -129,8 +134,10 @@ function makeProgram(): Command {
     .action(async (model: string, options: InspectCommandOptions) => (await import('./commands/inspect.js')).inspect(model, options));
   program
     .command('devices')
-    .description('The devices that can compute here, or why they cannot.')
-    .action(async () => (await import('./commands/devices.js')).devices());
+    .description('The devices that can compute here and how fast, or why they cannot.')
+    .option('--no-measure', 'do not time a product of matrices on each (about half a second a device)')
+    .addOption(json())
+    .action(async (options: DevicesOptions) => (await import('./commands/devices.js')).devices(options));
   // Messages are printed by main.ts, as one line.
   for (const command of [program, ...program.commands])
     command

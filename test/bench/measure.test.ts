@@ -59,6 +59,24 @@ describe('race', () => {
     const turns = log.slice(6).filter((_, i) => i % 2 === 0);
     expect(turns.join('')).toBe('abcbcacab');
   });
+  test('at its own pace: as many steps as a round holds for each, one of the slowest', async () => {
+    const taken: [string, number][] = [];
+    const list = [fake('quick', 10, false, []), fake('slow', 900, true, [])].map((c) => ({
+      ...c,
+      run: (steps: number) => {
+        taken.push([c.name, steps]);
+        return c.run(steps);
+      },
+    }));
+    const result = await race('r', list, { rounds: 1, roundMs: 300, isOwnPace: true });
+    // Warm-up and pace of each, then a turn of each: one that nobody counts, and one that counts.
+    expect(taken.filter(([name]) => name === 'slow').map(([, steps]) => steps)).toEqual([1, 1, 1, 1]);
+    expect(taken.filter(([name]) => name === 'quick').map(([, steps]) => steps)).toEqual([1, 30, 15, 30]);
+    expect(result.ratio).toBe(10 / 900);
+    const text = resultTable(withRates(result, 1e9));
+    expect(text).toContain('GFLOP/s');
+    expect(text).not.toContain('of product rate');
+  });
   test('has no ratio without peers', async () => {
     const result = await race('r', [fake('own', 6, false, [])], { rounds: 1, roundMs: 10 });
     expect(result.ratio).toBeNull();
