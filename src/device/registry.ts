@@ -8,7 +8,7 @@ import { host } from '../base/host.js';
 import { log } from '../base/log.js';
 import type { Device } from './device.js';
 import { NativeDevice, nativeUnusable } from './native/native.js';
-import { ReferenceDevice } from './reference/reference.js';
+import { ReferenceDevice, referenceUnusable } from './reference/reference.js';
 import { WasmDevice, wasmUnusable } from './wasm/wasm.js';
 
 interface Entry {
@@ -21,7 +21,7 @@ interface Entry {
 const table = {
   native: { unusable: nativeUnusable, make: () => new NativeDevice() },
   wasm: { unusable: wasmUnusable, make: () => new WasmDevice() },
-  reference: { unusable: () => null, make: () => new ReferenceDevice() },
+  reference: { unusable: referenceUnusable, make: () => new ReferenceDevice() },
 } as const satisfies Record<string, Entry>;
 
 export type DeviceName = keyof typeof table;
@@ -73,8 +73,8 @@ export function currentDevice(): Device {
 /** The same, under the name that people know. */
 export const getDevice = currentDevice;
 
-/** The plain device, whichever is in use. */
-export const referenceDevice = (): Device => deviceNamed('reference', 'device');
+/** The plain device, whichever is in use; null where a content security policy refuses code made from text. */
+export const plainDevice = (): Device | null => (table.reference.unusable() === null ? deviceNamed('reference', 'device') : null);
 
 /**
  * Computes on `name` from now on. Tensors and Variables made before stay readable where they are.

@@ -5,7 +5,7 @@ import type { Shape } from '../base/shape.js';
 export type { CompiledGraph, GraphToCompile, Slot } from '../compile/compile.js';
 export { compileGraph } from '../compile/compile.js';
 export type { Device, DeviceBuffer, Executable } from '../device/device.js';
-export { currentDevice, referenceDevice } from '../device/registry.js';
+export { currentDevice, plainDevice } from '../device/registry.js';
 export type { TargetInfo } from '../kernel/target.js';
 
 /** Shape and dtype of a value that doesn't exist yet. */

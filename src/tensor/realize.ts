@@ -8,7 +8,7 @@ import { DeviceError, InternalError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import type { Node } from '../graph/node.js';
 import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
-import { compileGraph, currentDevice, type Device, type Executable, referenceDevice, type Slot } from './engine.js';
+import { compileGraph, currentDevice, type Device, type Executable, plainDevice, type Slot } from './engine.js';
 import { type PendingWrite, pendingWrites, realized, state } from './state.js';
 import { isIdle, prepareAll, Storage, track } from './storage.js';
 import type { Tensor } from './tensor.js';
@@ -102,8 +102,8 @@ function compileLater(entry: Entry, device: Device): Promise<Compiled> {
 /** The device for the next run of `entry`; starts the promotion of a small Program that is run again and again. */
 function chooseDevice(entry: Entry): Device {
   const current = currentDevice();
-  const plain = referenceDevice();
-  if (current === plain || entry.cost >= SMALL || !plain.runSync) return current;
+  const plain = plainDevice();
+  if (plain === null || current === plain || entry.cost >= SMALL || !plain.runSync) return current;
   if (entry.cost < TINY) return plain;
   if (entry.compiled.has(current)) return current;
   entry.spent += entry.cost;
@@ -164,7 +164,7 @@ function settle(job: Job, outputs: readonly Storage[]): void {
 }
 
 function runNow(job: Job, device: Device): boolean {
-  if (!device.runSync || (device !== referenceDevice() && !isIdle(device))) return false;
+  if (!device.runSync || (device !== plainDevice() && !isIdle(device))) return false;
   for (const leaf of job.capture.leaves) if (!leaf.availableOn(device)) return false;
   const compiled = compileNow(job.entry, device);
   if (!compiled) return false;
@@ -193,7 +193,7 @@ async function compute(tensors: readonly Tensor[], writes: Iterable<PendingWrite
   if (!job) return;
   const device = chooseDevice(job.entry);
   // On the plain device a run is over before a promise would be; elsewhere the event loop stays free.
-  if (device === referenceDevice() && runNow(job, device)) return;
+  if (device === plainDevice() && runNow(job, device)) return;
   const compiled = await compileLater(job.entry, device);
   await prepareAll(job.capture.leaves, device);
   const { externals, outputs } = bind(job, compiled);

@@ -5,7 +5,7 @@ import { ReferenceDevice } from '../../src/device/reference/reference.js';
 import type { Program } from '../../src/kernel/program.js';
 
 const { devices } = vi.hoisted(() => ({ devices: { plain: null as unknown, current: null as unknown } }));
-vi.mock('../../src/device/registry.js', () => ({ currentDevice: () => devices.current, referenceDevice: () => devices.plain }));
+vi.mock('../../src/device/registry.js', () => ({ currentDevice: () => devices.current, plainDevice: () => devices.plain }));
 
 /** Like the plain device, but every step takes turns of the event loop and nothing is synchronous. */
 class SlowDevice implements Device {

@@ -73,6 +73,20 @@ const target: TargetInfo = {
   maxBuffer: 2 ** 32,
 };
 
+let refusal: string | null | undefined;
+/** Whether the reference device can work here; the reason if not. */
+export function referenceUnusable(): string | null {
+  if (refusal === undefined) {
+    try {
+      new Function('return 1');
+      refusal = null;
+    } catch (error) {
+      refusal = `code made from text is refused here, as a content security policy does: allow script-src 'unsafe-eval' (${error instanceof Error ? error.message : String(error)})`;
+    }
+  }
+  return refusal;
+}
+
 /** Slow and plain. Everything runs in the calling thread; `run` still keeps the order of a queue. */
 export class ReferenceDevice implements Device {
   readonly name = 'reference';
