@@ -17,7 +17,7 @@ import {
   type WasmModule,
   when,
 } from './wasm-assembler.js';
-import { type Formulaic, formulaFunction } from './wasm-math.js';
+import { type Formulaic, formulaFunction, inlineFormula } from './wasm-math.js';
 
 /** What a kernel calls: helpers are written into the module at their first use. */
 export class WasmHelpers {
@@ -28,13 +28,16 @@ export class WasmHelpers {
     this.isFused = isFused;
   }
 
-  /** A formula on four lanes. */
-  of(name: Formulaic, x: Code): Code {
-    return this.#module.call(name, [x], () => formulaFunction(name, this.isFused));
+  /** A formula on four lanes, within `f`: a call would put every register that is in use on the stack. */
+  four(name: Formulaic, f: WasmFunction, x: Code): Code {
+    return inlineFormula(name, f, x, this.isFused);
   }
   /** On one number, the same bits. */
-  ofOne(name: Formulaic, x: Code): Code {
-    return f4.extract(this.of(name, f4.splat(x)), 0);
+  one(name: Formulaic, x: Code): Code {
+    return f4.extract(
+      this.#module.call(name, [f4.splat(x)], () => formulaFunction(name, this.isFused)),
+      0,
+    );
   }
 
   /** Math's function of doubles, on floats. */

@@ -180,9 +180,14 @@ function expIn(m: Formula, c: Code): Code {
 
 export type Formulaic = keyof typeof formulas;
 
-/** The formula as a function of one vector. */
+/** The formula's code within `f`. */
+export function inlineFormula(name: Formulaic, f: WasmFunction, x: Code, isFused: boolean): Code {
+  const formula = new Formula(f, isFused);
+  return formulas[name](formula, formula.let(x));
+}
+/** The formula as a function of its own. */
 export function formulaFunction(name: Formulaic, isFused: boolean): WasmFunction {
   const f = new WasmFunction(['v128'], 'v128');
-  f.push(formulas[name](new Formula(f, isFused), f.get(0)));
+  f.push(inlineFormula(name, f, f.get(0), isFused));
   return f;
 }

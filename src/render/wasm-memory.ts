@@ -1,6 +1,6 @@
 /** @file Elements in memory: the loads and stores of every dtype, of one value and of four neighbours. */
 import { type DType, dtypes } from '../base/dtype.js';
-import { type Address, type Code, f4, f32, i4, i32, loadFrom, storeTo, v128, type WasmFunction } from './wasm-assembler.js';
+import { type Address, type Code, f32, i4, i32, loadFrom, storeTo, v128, type WasmFunction } from './wasm-assembler.js';
 import type { WasmHelpers } from './wasm-helpers.js';
 
 /** In the arithmetic type; a truth value as 0 or 1. */
@@ -20,7 +20,7 @@ export function loadOne(dtype: DType, at: Address, math: WasmHelpers): Code {
     case 'bf16':
       return f32.ofBits(i32.shl(loadFrom('i32Load16U', at), i32.const(16)));
     case 'f16':
-      return f4.extract(math.of('fromF16', i4.splat(loadFrom('i32Load16U', at))), 0);
+      return math.one('fromF16', f32.ofBits(loadFrom('i32Load16U', at)));
   }
 }
 
@@ -37,7 +37,7 @@ export function storeOne(dtype: DType, at: Address, value: Code, math: WasmHelpe
       return storeTo('i32Store8', at, value);
     case 'bf16':
     case 'f16':
-      return storeTo('i32Store16', at, i4.extract(math.of(dtype === 'f16' ? 'toF16' : 'toBf16', f4.splat(value)), 0));
+      return storeTo('i32Store16', at, i32.bits(math.one(dtype === 'f16' ? 'toF16' : 'toBf16', value)));
   }
 }
 
@@ -51,7 +51,7 @@ export function loadFour(dtype: DType, at: Address, count: number, math: WasmHel
     case 'bf16':
       return i4.shl(i4.extendU16(raw), i32.const(16));
     case 'f16':
-      return math.of('fromF16', i4.extendU16(raw));
+      return math.four('fromF16', f, i4.extendU16(raw));
     case 'i8':
       return i4.extendS16(i4.extendS8(raw));
     case 'u8':
@@ -79,7 +79,7 @@ export function storeFour(dtype: DType, at: Address, x: Code, count: number, mat
   switch (dtype) {
     case 'bf16':
     case 'f16':
-      return storeTo(name, at, halves(math.of(dtype === 'f16' ? 'toF16' : 'toBf16', x)));
+      return storeTo(name, at, halves(math.four(dtype === 'f16' ? 'toF16' : 'toBf16', f, x)));
     case 'i8':
     case 'u8':
       return storeTo(name, at, bytesOf(v128.and(x, f.i4(255))));

@@ -31,8 +31,8 @@ const arithmetic = (name: 'add' | 'sub' | 'mul'): OpRow => ({
   four: { f: of(f4[name]), ...ints(of(i4[name])) },
 });
 const formula = (name: Formulaic): OpRow => ({
-  one: { f: ({ math }, x) => math.ofOne(name, x) },
-  four: { f: ({ math }, x) => math.of(name, x) },
+  one: { f: ({ math }, x) => math.one(name, x) },
+  four: { f: ({ math, f }, x) => math.four(name, f, x) },
 });
 const rounding = (name: 'floor' | 'ceil' | 'nearest'): OpRow => ({
   one: { f: of(f32[name]), ...ints(same) },

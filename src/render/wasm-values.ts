@@ -212,9 +212,9 @@ export class WasmValues {
     if (from === to) return wide;
     switch (to) {
       case 'f16':
-        return f4.extract(this.math.of('fromF16', this.math.of('toF16', f4.splat(wide))), 0);
+        return this.math.one('fromF16', this.math.one('toF16', wide));
       case 'bf16':
-        return f4.extract(i4.shl(this.math.of('toBf16', f4.splat(wide)), i32.const(16)), 0);
+        return f32.ofBits(i32.shl(i32.bits(this.math.one('toBf16', wide)), i32.const(16)));
       case 'i8':
         return i32.shrS(i32.shl(wide, i32.const(24)), i32.const(24));
       case 'u8':
@@ -347,9 +347,9 @@ export class WasmValues {
     if (from === to) return wide;
     switch (to) {
       case 'f16':
-        return this.math.of('fromF16', this.math.of('toF16', wide));
+        return this.math.four('fromF16', f, this.math.four('toF16', f, wide));
       case 'bf16':
-        return i4.shl(this.math.of('toBf16', wide), i32.const(16));
+        return i4.shl(this.math.four('toBf16', f, wide), i32.const(16));
       case 'i8':
         return i4.shrS(i4.shl(wide, i32.const(24)), i32.const(24));
       case 'u8':

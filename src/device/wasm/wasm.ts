@@ -192,11 +192,14 @@ export class WasmDevice implements Device {
 
   async compile(program: Program): Promise<Executable> {
     const start = performance.now();
+    // Threads start while the program is rendered.
+    const threads = this.#threads();
     const rendered = this.#render(program);
     const module = await WebAssembly.compile(rendered.bytes);
-    const pool = schedule(program, this.target.threads).isParallel || this.#isShared ? await this.#threads() : null;
     const executable = this.#executable(program, rendered.exports, module, start);
-    if (pool && !executable.isShort) await this.#give(pool, executable);
+    if (executable.isShort) return executable;
+    const pool = await threads;
+    if (pool) await this.#give(pool, executable);
     return executable;
   }
 
