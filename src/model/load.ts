@@ -31,7 +31,7 @@ export async function loadModel<Y extends Outputs = import('../tensor/index.js')
   options: LoadOptions = {},
 ): Promise<Model<Y>> {
   checkOptionNames(options, { customObjects: true, compile: true } satisfies Record<keyof LoadOptions, true>, 'loadModel');
-  const { readFileBytes } = await import('../io/read-file-node.js');
+  const { readFileBytes } = await import('#node/io/read-file-node.js');
   return modelFromParts<Y>(readTenon(await readFileBytes(path), path), path, options);
 }
 
@@ -96,7 +96,7 @@ export async function loadWeights(model: AnyModel, path: string): Promise<void> 
     throw new ConfigError(
       `loadWeights ${model.label}: it has no weights yet. Expected a built model. Give an inputShape, or apply it to data first.`,
     );
-  const { readFileBytes } = await import('../io/read-file-node.js');
+  const { readFileBytes } = await import('#node/io/read-file-node.js');
   const bytes = await readFileBytes(path);
   // A zip begins with "PK"; a safetensors header is never that long.
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;

@@ -26,7 +26,7 @@ function requireBuilt(model: AnyModel, what: string): void {
 /** Writes config, weights, compile options and the optimizer's state to `path`. */
 export async function saveModel(model: AnyModel, path: string, options: { optimizer?: boolean } = {}): Promise<void> {
   const chunks = tenonChunks(await modelParts(model, options));
-  const { writeFileAtomically } = await import('../io/atomic-write-node.js');
+  const { writeFileAtomically } = await import('#node/io/atomic-write-node.js');
   await writeFileAtomically(path, chunks);
 }
 
@@ -34,6 +34,6 @@ export async function saveModel(model: AnyModel, path: string, options: { optimi
 export async function saveWeights(model: AnyModel, path: string): Promise<void> {
   requireBuilt(model, 'saveWeights');
   const chunks = safetensorsChunks(await snapshot(model.weights));
-  const { writeFileAtomically } = await import('../io/atomic-write-node.js');
+  const { writeFileAtomically } = await import('#node/io/atomic-write-node.js');
   await writeFileAtomically(path, chunks);
 }

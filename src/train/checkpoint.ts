@@ -84,7 +84,7 @@ export interface SavedRun {
   restore(): Promise<Position>;
 }
 
-const files = (): Promise<typeof import('./checkpoint-files-node.js')> => import('./checkpoint-files-node.js');
+const files = (): Promise<typeof import('#node/train/checkpoint-files-node.js')> => import('#node/train/checkpoint-files-node.js');
 
 /** Random states that layers own (a Dropout with a seed), by path. */
 function randomStates(model: Layer): Map<string, RandomState> {
