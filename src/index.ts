@@ -69,7 +69,16 @@ export { Regularizer, regularizers } from './layers/regularizers.js';
 
 // ---- models
 
-export type { AnyModel, FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
+export type {
+  AnyModel,
+  FunctionalOptions,
+  LoadOptions,
+  ModelOptions,
+  Outputs,
+  SaveOptions,
+  SequentialOptions,
+  SummaryOptions,
+} from './model/index.js';
 export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
 
 // ---- training
@@ -141,3 +150,4 @@ export {
 // ---- files
 
 export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';
+export type { ByteSource } from './io/source.js';
