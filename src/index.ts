@@ -49,12 +49,12 @@ export * from './tensor/ops-shape.js';
 // ---- layers
 
 export { activations } from './layers/activations.js';
+export { deserializeLayer } from './layers/all.js';
 export { Constraint, constraints } from './layers/constraints.js';
 export * as layers from './layers/index.js';
 export {
   type CallContext,
   type CallOptions,
-  deserializeLayer,
   input,
   Layer,
   type LayerOptions,

@@ -3,13 +3,14 @@ import { FormatError, quote, TenonError } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { type ByteSource, readSource } from '../io/source.js';
 import { readTenon, type TenonParts } from '../io/tenon-file.js';
+import { registerLayers } from '../layers/all.js';
 import type { PartialShape } from '../layers/layer.js';
-import { type ConfigurableClass, deserialize, isSerialized, registerClass, type Serialized } from '../layers/registry.js';
+import { type ConfigurableClass, deserialize, isSerialized, registerBuiltins, registerClass, type Serialized } from '../layers/registry.js';
 import type { CompileOptions } from '../train/compiled.js';
 import { restore } from '../train/tensors.js';
-import './sequential.js';
-import './functional.js';
+import { Functional } from './functional.js';
 import { type AnyModel, Model, type Outputs } from './model.js';
+import { Sequential } from './sequential.js';
 
 export interface LoadOptions {
   /** Classes of your own by the names that the file uses; the same as registerClass before. */
@@ -37,6 +38,8 @@ export async function loadModel<Y extends Outputs = import('../tensor/index.js')
 
 /** The model of a .tenon file's parts. */
 export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: string, options: LoadOptions = {}): Model<Y> {
+  registerLayers();
+  registerBuiltins([Sequential, Functional]);
   for (const [name, cls] of Object.entries(options.customObjects ?? {})) registerClass(name, cls);
   const { json, tensors } = parts;
   if (json.model === null || json.model === undefined)

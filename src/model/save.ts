@@ -2,7 +2,7 @@
 import type { TensorMap } from '../io/safetensors.js';
 import { type TenonParts, tenonChunks, writeTenon } from '../io/tenon-file.js';
 import { serialize } from '../layers/registry.js';
-import { describeCompile } from '../train/checkpoint.js';
+import { describeCompile } from '../train/describe.js';
 import { snapshot } from '../train/tensors.js';
 import type { AnyModel } from './model.js';
 import { requireBuilt } from './weights.js';
