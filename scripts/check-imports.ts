@@ -142,18 +142,29 @@ export function checkImports(files: readonly SourceFile[]): Violation[] {
       continue;
     }
     for (const found of importsOf(source)) {
-      const message = found.specifier.startsWith('.') ? relativeFault(file, row, found) : packageFault(file, found.specifier);
+      const message = /^[.#]/.test(found.specifier) ? ownFault(file, row, found) : packageFault(file, found.specifier);
       if (message) violations.push({ path: source.path, line: found.line, message });
     }
   }
   return violations;
 }
 
-function relativeFault(file: string, row: string, { specifier, typeOnly, dynamic }: Import): string | null {
-  const target = posix.join(posix.dirname(file), specifier).replace(/\.js$/, '');
-  if (target.startsWith('..')) return `"${specifier}" leaves src/.`;
-  if (target.endsWith('-node') && !typeOnly && !dynamic && !isNodeFile(file))
-    return `${file} is built for the browser and imports ${target}, which needs Node. Use await import(), or the Host interface.`;
+/** The file that a specifier names: a relative one, or one of package.json's imports that browsers get something else for. */
+function targetOf(file: string, specifier: string): string {
+  if (specifier === '#native') return 'device/native/native';
+  const path = specifier.startsWith('.') ? posix.join(posix.dirname(file), specifier) : specifier.replace(/^#node\//, '');
+  return path.replace(/\.js$/, '');
+}
+
+function ownFault(file: string, row: string, { specifier, typeOnly, dynamic }: Import): string | null {
+  const target = targetOf(file, specifier);
+  if (target.startsWith('..') || target.startsWith('#')) return `"${specifier}" leaves src/.`;
+  if (specifier.startsWith('#node/') && !target.endsWith('-node')) return `${target} does not end in -node. Import it by its path.`;
+  const swapped = specifier.startsWith('#node/') && (typeOnly || dynamic);
+  if (target.endsWith('-node') && !typeOnly && !swapped && !isNodeFile(file))
+    return `${file} is built for the browser and imports ${target}, which needs Node. Use await import('#node/${target}.js'), or the Host interface.`;
+  if (target === 'device/native/native' && !typeOnly && specifier !== '#native' && !isNodeFile(file))
+    return `${file} is built for the browser and imports ${target}, which needs Node. Import '#native'.`;
   const own = rowOf(target) === row;
   if (own || importTable[row].some((rule) => allows(rule, target, typeOnly))) return null;
   return `${row} may not import ${target}. It may import: ${importTable[row].join(', ') || 'nothing'}.`;
@@ -170,15 +181,19 @@ function packageFault(file: string, specifier: string): string | null {
   return packages[name](file) ? null : `${file} may not import ${name}. See "packages" in scripts/check-imports.ts.`;
 }
 
-/** Examples show the public package: they import nothing of ours but `tenon`. */
+/** What examples import: the public package, their neighbours, and the bundler in its own settings. */
+const mayBeInExample = (path: string, specifier: string): boolean =>
+  /^(tenon(\/layers)?$|node:|\.\/)/.test(specifier) || (specifier === 'vite' && path.endsWith('/vite.config.ts'));
+
+/** Examples show the public package: they import nothing of ours but that. */
 export function checkExamples(files: readonly SourceFile[]): Violation[] {
   return files.flatMap((source) =>
     importsOf(source)
-      .filter(({ specifier }) => specifier !== 'tenon' && !specifier.startsWith('node:') && !specifier.startsWith('./'))
+      .filter(({ specifier }) => !mayBeInExample(source.path, specifier))
       .map(({ specifier, line }) => ({
         path: source.path,
         line,
-        message: `an example may not import ${specifier}, only tenon, node:* and its neighbours.`,
+        message: `an example may not import ${specifier}, only tenon, tenon/layers, node:* and its neighbours.`,
       })),
   );
 }

@@ -49,12 +49,12 @@ export * from './tensor/ops-shape.js';
 // ---- layers
 
 export { activations } from './layers/activations.js';
+export { deserializeLayer } from './layers/all.js';
 export { Constraint, constraints } from './layers/constraints.js';
 export * as layers from './layers/index.js';
 export {
   type CallContext,
   type CallOptions,
-  deserializeLayer,
   input,
   Layer,
   type LayerOptions,
@@ -69,7 +69,16 @@ export { Regularizer, regularizers } from './layers/regularizers.js';
 
 // ---- models
 
-export type { AnyModel, FunctionalOptions, LoadOptions, ModelOptions, Outputs, SequentialOptions, SummaryOptions } from './model/index.js';
+export type {
+  AnyModel,
+  FunctionalOptions,
+  LoadOptions,
+  ModelOptions,
+  Outputs,
+  SaveOptions,
+  SequentialOptions,
+  SummaryOptions,
+} from './model/index.js';
 export { Functional, loadModel, Model, model, Sequential, sequential } from './model/index.js';
 
 // ---- training
@@ -141,3 +150,4 @@ export {
 // ---- files
 
 export { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from './io/safetensors.js';
+export type { ByteSource } from './io/source.js';

@@ -23,7 +23,7 @@ export { epochIndices } from './shuffle.js';
  * @throws ConfigError when sharp is missing or an option is wrong, FormatError when it is no picture
  */
 export async function decodeImage(source: string | Uint8Array, options: DecodeImageOptions = {}): Promise<ArrayColumn> {
-  return (await import('./decode-image-node.js')).decodeImage(source, options);
+  return (await import('#node/data/decode-image-node.js')).decodeImage(source, options);
 }
 
 /**
@@ -35,5 +35,5 @@ export async function decodeImage(source: string | Uint8Array, options: DecodeIm
  * ```
  */
 export async function imageFolder(dir: string, options: ImageFolderOptions): Promise<ImageFolder> {
-  return (await import('./image-folder-node.js')).imageFolder(dir, options);
+  return (await import('#node/data/image-folder-node.js')).imageFolder(dir, options);
 }

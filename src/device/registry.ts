@@ -1,13 +1,12 @@
 /**
  * @file Which device computes: TENON_DEVICE, else the first of the table that can be used here, said once where that isn't native.
- * Devices are made at their first use. No `node:` import is reached from here, so browsers can bundle it: native finds
- * Node at run time, and says that it is unusable elsewhere.
+ * Devices are made at their first use. Bundles for browsers hold native/absent in place of native (package.json, imports).
  */
+import { NativeDevice, nativeUnusable } from '#native';
 import { ConfigError } from '../base/errors.js';
 import { host } from '../base/host.js';
 import { log } from '../base/log.js';
 import type { Device } from './device.js';
-import { NativeDevice, nativeUnusable } from './native/native.js';
 import { ReferenceDevice, referenceUnusable } from './reference/reference.js';
 import { WasmDevice, wasmUnusable } from './wasm/wasm.js';
 

@@ -40,7 +40,7 @@ export function tenonChunks(parts: TenonParts): Uint8Array[] {
 }
 
 /** A `.tenon` file in one array; see `tenonChunks`. */
-export const writeTenon = (parts: TenonParts): Uint8Array => concatBytes(tenonChunks(parts));
+export const writeTenon = (parts: TenonParts): Uint8Array<ArrayBuffer> => concatBytes(tenonChunks(parts));
 
 /**
  * Reads a `.tenon` file. The tensors are views of `bytes`, which must not change while they are used.

@@ -11,7 +11,7 @@ import { inferOutputs, type OutputSpecs } from './infer.js';
 import { getInitializer, type InitializerLike } from './initializers.js';
 import { naming } from './names.js';
 import { checkOptions, partialShape } from './options.js';
-import { type Config, type Configurable, classNameOf, deserialize, type Serialized, serialize, serializeValue } from './registry.js';
+import { type Config, type Configurable, classNameOf, type Serialized, serialize, serializeValue } from './registry.js';
 import { getRegularizer, type Regularizer, type RegularizerLike } from './regularizers.js';
 import { isSymbolic, type PartialShape, type Producer, SymbolicTensor } from './symbolic.js';
 
@@ -451,9 +451,3 @@ export abstract class Layer<O extends LayerOptions = LayerOptions> implements Co
 
 /** A layer (or model) as JSON: `{ className, config }`. */
 export const serializeLayer = (layer: Layer): Serialized => serialize(layer);
-/** The layer that `serializeLayer` described, without weights. Throws ConfigError for an unknown class. */
-export function deserializeLayer(serialized: unknown): Layer {
-  const made = deserialize(serialized, 'deserializeLayer');
-  if (made instanceof Layer) return made;
-  throw new ConfigError(`deserializeLayer: "${classNameOf(made.constructor)}" is not a layer. Expected a layer or a model.`);
-}

@@ -9,7 +9,7 @@ import { type Config, deserialize, isSerialized, type Json, registerBuiltins, se
 import { input, isSymbolic, type SymbolicCall, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor, type TensorSpec } from '../tensor/index.js';
 import type { Structure } from '../train/batch.js';
-import { checkInputShapes, Model, type ModelOptions, type Outputs } from './model.js';
+import { checkInputShapes, Model, type ModelOptions, type Outputs, requireUniqueNames } from './model.js';
 
 export interface FunctionalOptions extends ModelOptions {
   inputs: Structure<SymbolicTensor>;
@@ -53,16 +53,6 @@ export function callsBetween(inputs: readonly SymbolicTensor[], outputs: readonl
     }
   }
   return order;
-}
-
-/** Throws ConfigError when two layers share a name. */
-export function requireUniqueNames(layers: readonly Layer[], who: string): void {
-  const seen = new Map<string, Layer>();
-  for (const l of layers) {
-    const other = seen.get(l.name);
-    if (other && other !== l) throw new ConfigError(`${who}: two layers are named "${l.name}". Expected unique names. Rename one.`);
-    seen.set(l.name, l);
-  }
 }
 
 export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalOptions> {

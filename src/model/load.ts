@@ -1,15 +1,16 @@
-/** @file Loading what save, saveWeights and fit's checkpoints wrote. Own classes are registered or given. */
-import { ConfigError, FormatError, quote, TenonError } from '../base/errors.js';
+/** @file Loading whole models: what save, toBytes and fit's checkpoints wrote. Own classes are registered or given. */
+import { FormatError, quote, TenonError } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
-import { readSafetensors, type TensorMap } from '../io/safetensors.js';
+import { type ByteSource, readSource } from '../io/source.js';
 import { readTenon, type TenonParts } from '../io/tenon-file.js';
+import { registerLayers } from '../layers/all.js';
 import type { PartialShape } from '../layers/layer.js';
-import { type ConfigurableClass, deserialize, isSerialized, registerClass, type Serialized } from '../layers/registry.js';
+import { type ConfigurableClass, deserialize, isSerialized, registerBuiltins, registerClass, type Serialized } from '../layers/registry.js';
 import type { CompileOptions } from '../train/compiled.js';
 import { restore } from '../train/tensors.js';
-import './sequential.js';
-import './functional.js';
+import { Functional } from './functional.js';
 import { type AnyModel, Model, type Outputs } from './model.js';
+import { Sequential } from './sequential.js';
 
 export interface LoadOptions {
   /** Classes of your own by the names that the file uses; the same as registerClass before. */
@@ -19,24 +20,26 @@ export interface LoadOptions {
 }
 
 /**
- * The model of a .tenon file (saved model or checkpoint), with weights and, when it was compiled, compile options and
- * optimizer state. Throws FormatError for damaged files, ConfigError for classes that aren't known.
+ * The model of a .tenon file (saved model or checkpoint), by its path or its bytes, with weights and, when it was compiled, compile
+ * options and optimizer state. Throws FormatError for damaged files, ConfigError for classes that aren't known.
  * @example
  * await sequential({ layers: [layers.dense({ units: 1, inputShape: [2] })] }).save('net.tenon');
  * const net = await loadModel('net.tenon');
  * console.log((await net.predict(ones([3, 2]))).shape, net.countParams()); // → [ 3, 1 ] 3
  */
 export async function loadModel<Y extends Outputs = import('../tensor/index.js').Tensor>(
-  path: string,
+  source: ByteSource,
   options: LoadOptions = {},
 ): Promise<Model<Y>> {
   checkOptionNames(options, { customObjects: true, compile: true } satisfies Record<keyof LoadOptions, true>, 'loadModel');
-  const { readFileBytes } = await import('../io/read-file-node.js');
-  return modelFromParts<Y>(readTenon(await readFileBytes(path), path), path, options);
+  const { bytes, name } = await readSource(source, 'loadModel');
+  return modelFromParts<Y>(readTenon(bytes, name), name, options);
 }
 
 /** The model of a .tenon file's parts. */
 export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: string, options: LoadOptions = {}): Model<Y> {
+  registerLayers();
+  registerBuiltins([Sequential, Functional]);
   for (const [name, cls] of Object.entries(options.customObjects ?? {})) registerClass(name, cls);
   const { json, tensors } = parts;
   if (json.model === null || json.model === undefined)
@@ -88,23 +91,4 @@ function orFormatError(where: string, work: () => void): void {
       cause: error,
     });
   }
-}
-
-/** Overwrites a model's weights from a safetensors or .tenon file. Throws FormatError that lists what doesn't fit. */
-export async function loadWeights(model: AnyModel, path: string): Promise<void> {
-  if (!model.built)
-    throw new ConfigError(
-      `loadWeights ${model.label}: it has no weights yet. Expected a built model. Give an inputShape, or apply it to data first.`,
-    );
-  const { readFileBytes } = await import('../io/read-file-node.js');
-  const bytes = await readFileBytes(path);
-  // A zip begins with "PK"; a safetensors header is never that long.
-  const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
-  let tensors: TensorMap;
-  if (isZip) {
-    const parts = readTenon(bytes, path);
-    if (!parts.tensors.weights) throw new FormatError(`${path}: it holds no weights. Expected what save or saveWeights wrote.`);
-    tensors = parts.tensors.weights;
-  } else tensors = readSafetensors(bytes, path).tensors;
-  restore(tensors, model.weights, `${path}: weights for ${model.label}`);
 }

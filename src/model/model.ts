@@ -4,6 +4,7 @@
  */
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
+import type { ByteSource } from '../io/source.js';
 import { Layer, type LayerOptions, type PartialShape } from '../layers/layer.js';
 import { deserialize, serialize } from '../layers/registry.js';
 import type { Optimizer } from '../optimizers/index.js';
@@ -18,6 +19,7 @@ import { stepOnBatch } from '../train/on-batch.js';
 import { checkCompileOptions } from '../train/options.js';
 import { type PredictOptions, predictModel } from '../train/predict.js';
 import { isStream, type Stream } from '../train/source.js';
+import type { SaveOptions } from './save.js';
 import { type SummaryOptions, summarize } from './summary.js';
 
 /** What a model returns: one tensor, a list, or an object by output name. */
@@ -234,25 +236,50 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
    * Saves config, weights, compile options and (unless `optimizer: false`) the optimizer's state in one .tenon file,
    * written beside and renamed. Throws ConfigError for what has no name in a config, or when the file can't be written.
    */
-  async save(path: string, options: { optimizer?: boolean } = {}): Promise<void> {
+  async save(path: string, options: SaveOptions = {}): Promise<void> {
     const { saveModel } = await import('./save.js');
     await saveModel(this, path, options);
   }
+  /**
+   * The bytes of that file, for where there are no files: a page downloads them. loadModel takes them back.
+   * @example
+   * const net = sequential({ layers: [layers.dense({ units: 1, inputShape: [2] })] });
+   * console.log((await loadModel(await net.toBytes())).countParams()); // → 3
+   */
+  async toBytes(options: SaveOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    const { modelBytes } = await import('./save.js');
+    return modelBytes(this, options);
+  }
   /** Saves the weights alone, as safetensors with names "layer/weight". */
   async saveWeights(path: string): Promise<void> {
-    const { saveWeights } = await import('./save.js');
+    const { saveWeights } = await import('./weights.js');
     await saveWeights(this, path);
   }
-  /** Loads what saveWeights or save wrote. Throws FormatError that lists missing, extra and misshaped tensors. */
-  async loadWeights(path: string): Promise<void> {
-    const { loadWeights } = await import('./load.js');
-    await loadWeights(this, path);
+  /** The bytes of that file. */
+  async weightsToBytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const { weightsBytes } = await import('./weights.js');
+    return weightsBytes(this);
+  }
+  /** Loads what saveWeights or save wrote, by its path or its bytes. Throws FormatError that lists missing, extra and misshaped tensors. */
+  async loadWeights(source: ByteSource): Promise<void> {
+    const { loadWeights } = await import('./weights.js');
+    await loadWeights(this, source);
   }
 }
 
 function splitArguments<T extends object>(x: Data | Stream, y: Data | null | T | undefined, options: T | undefined): [Data | undefined, T] {
   if (isStream(x) && options === undefined) return [undefined, (y ?? {}) as T];
   return [(y ?? undefined) as Data | undefined, options ?? ({} as T)];
+}
+
+/** Throws ConfigError when two layers share a name. */
+export function requireUniqueNames(layers: readonly Layer[], who: string): void {
+  const seen = new Map<string, Layer>();
+  for (const l of layers) {
+    const other = seen.get(l.name);
+    if (other && other !== l) throw new ConfigError(`${who}: two layers are named "${l.name}". Expected unique names. Rename one.`);
+    seen.set(l.name, l);
+  }
 }
 
 /** Throws ShapeError when data of these specs cannot go into inputs of these shapes. */

@@ -4,8 +4,7 @@ import { type CallContext, Layer, type PartialShape } from '../layers/layer.js';
 import { type Config, deserialize, registerBuiltins, serialize } from '../layers/registry.js';
 import { input, isSymbolic, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor } from '../tensor/index.js';
-import { requireUniqueNames } from './functional.js';
-import { Model, type ModelOptions } from './model.js';
+import { Model, type ModelOptions, requireUniqueNames } from './model.js';
 
 export interface SequentialOptions extends ModelOptions {
   /** In their order; the first may be an input(). */

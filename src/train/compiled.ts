@@ -215,8 +215,13 @@ export class Compiled {
 }
 
 const isList = <T>(x: Structure<T> | undefined | null): x is readonly T[] => Array.isArray(x);
+/** Losses and what files keep of them are plain objects too. */
 const isByName = <T>(x: Structure<T> | undefined | null): x is { readonly [name: string]: T } =>
-  typeof x === 'object' && x !== null && Object.getPrototypeOf(x) === Object.prototype;
+  typeof x === 'object' &&
+  x !== null &&
+  Object.getPrototypeOf(x) === Object.prototype &&
+  !('className' in x) &&
+  !('call' in x && typeof x.call === 'function');
 
 function perOutput<T>(option: Structure<T> | readonly T[], names: readonly string[], who: string, missing: T): T[] {
   if (isList(option)) {
@@ -224,7 +229,7 @@ function perOutput<T>(option: Structure<T> | readonly T[], names: readonly strin
       throw new ConfigError(`${who}: ${option.length} entries. Expected ${names.length}: ${names.join(', ')}.`);
     return [...option];
   }
-  if (isByName(option) && !('className' in option)) {
+  if (isByName(option)) {
     const unknown = Object.keys(option).filter((k) => !names.includes(k));
     if (unknown.length > 0)
       throw new ConfigError(

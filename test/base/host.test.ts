@@ -1,6 +1,6 @@
-import { build } from 'esbuild';
 import { afterEach, expect, it } from 'vitest';
 import { host } from '../../src/base/host.js';
+import { bundleForBrowser } from '../browser/bundle.js';
 
 const saved = { ...process.env };
 afterEach(() => {
@@ -28,26 +28,17 @@ it('takes an empty variable for an unset one', () => {
 });
 
 it('lets the devices be bundled for a browser, where the reference device works', async () => {
-  const root = new URL('../..', import.meta.url).pathname;
-  const { outputFiles } = await build({
-    stdin: {
-      contents: `import { currentDevice, listDevices } from './src/device/registry.ts';
-        import { increment } from './test/device/increment.ts';
-        const d = currentDevice();
-        const y = d.allocate('i32', 3);
-        d.runSync(d.compileSync(increment(3)), [y]);
-        result = [d.name, [...d.readSync(y)], listDevices()];`,
-      resolveDir: root,
-      loader: 'ts',
-    },
-    bundle: true,
-    format: 'iife',
-    platform: 'browser',
-    define: { 'import.meta.url': '""' },
-    write: false,
-  });
+  const text = await bundleForBrowser(
+    `import { currentDevice, listDevices } from './src/device/registry.ts';
+      import { increment } from './test/device/increment.ts';
+      const d = currentDevice();
+      const y = d.allocate('i32', 3);
+      d.runSync(d.compileSync(increment(3)), [y]);
+      result = [d.name, [...d.readSync(y)], listDevices()];`,
+    { format: 'iife', define: { 'import.meta.url': '""' } },
+  );
   const said: string[] = [];
-  const run = new Function('process', 'console', `let result; ${outputFiles[0].text}; return result;`);
+  const run = new Function('process', 'console', `let result; ${text}; return result;`);
   const result = run(undefined, { error: (line: string) => said.push(line) });
   expect(result).toEqual([
     'reference',

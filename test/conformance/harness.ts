@@ -1,5 +1,4 @@
-/** @file Runs a graph on a device and by the oracle, and compares: shared by every conformance test. */
-import { expect } from 'vitest';
+/** @file Runs a graph on a device and by the oracle, and compares: shared by every conformance test, in Node and in browsers. */
 import { allocate, type DType, decode, encode, isFloat, type TypedArray } from '../../src/base/dtype.js';
 import { type Shape, size } from '../../src/base/shape.js';
 import { compileGraph } from '../../src/compile/compile.js';
@@ -70,17 +69,21 @@ export async function runOn(device: Device, outputs: readonly Node[], feeds: rea
   return Promise.all(results.map((r) => device.read(r)));
 }
 
-/** Largest difference allowed between device and oracle, relative to the larger of 1 and the value. */
+/** Throws when device and oracle differ by more than `tolerance`, relative to the larger of 1 and the value. */
 export function expectClose(actual: TypedArray, wanted: TypedArray, dtype: DType, tolerance: number, what: string): void {
-  expect(actual.length, `${what}: length`).toBe(wanted.length);
+  if (actual.length !== wanted.length) throw new Error(`${what}: ${actual.length} elements, the oracle has ${wanted.length}`);
   for (let i = 0; i < wanted.length; i++) {
     const a = decode(dtype, actual[i]);
     const w = decode(dtype, wanted[i]);
     if (Object.is(a, w) || a === w || (Number.isNaN(a) && Number.isNaN(w))) continue;
     const limit = isFloat(dtype) ? (dtype === 'f32' ? tolerance : 0.02) * Math.max(1, Math.abs(w)) : 0;
-    if (!(Math.abs(a - w) <= limit)) expect.fail(`${what}: element ${i} is ${a}, the oracle says ${w}`);
+    if (!(Math.abs(a - w) <= limit)) throw new Error(`${what}: element ${i} is ${a}, the oracle says ${w}`);
   }
 }
+
+/** A turn of the event loop; browsers have no setImmediate. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => void ('setImmediate' in globalThis ? setImmediate(resolve) : setTimeout(resolve, 0)));
 
 /** Runs the graph on the device and by the oracle and compares every output. */
 export async function conforms(
@@ -91,7 +94,7 @@ export async function conforms(
   what = '',
 ): Promise<void> {
   // The reference device never leaves the microtask queue: let the test runner's messages through.
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   const inputs = new Map(feeds.map((f) => [(f.node as Node<'input'>).arg.index, f.data] as const));
   const wanted = interpret(outputs, { inputs });
   const actual = await runOn(device, outputs, feeds);

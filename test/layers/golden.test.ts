@@ -1,8 +1,8 @@
 /** @file Layers against PyTorch: outputs, gradients of inputs and weights, and statistics, from test/golden/layers.json (layers.py made it). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { deserializeLayer } from '../../src/layers/all.js';
 import * as layers from '../../src/layers/index.js';
-import { deserializeLayer } from '../../src/layers/index.js';
 import { type Tensor, tensor, valueAndGrad, vjp } from '../../src/tensor/index.js';
 
 interface Vector {

@@ -1,16 +1,8 @@
 /** @file Layer itself: names, building, weights, freezing, shapes by tracing, the functional graph, masks, losses, saving. */
 import { describe, expect, it } from 'vitest';
+import { deserializeLayer } from '../../src/layers/all.js';
 import * as layers from '../../src/layers/index.js';
-import {
-  applyConstraints,
-  deserializeLayer,
-  input,
-  Layer,
-  maskOf,
-  registerClass,
-  registerFunction,
-  serializeLayer,
-} from '../../src/layers/index.js';
+import { applyConstraints, input, Layer, maskOf, registerClass, registerFunction, serializeLayer } from '../../src/layers/index.js';
 import { toSnakeCase } from '../../src/layers/names.js';
 import { jit, ones, setRandomSeed, type Tensor, tensor, zeros } from '../../src/tensor/index.js';
 

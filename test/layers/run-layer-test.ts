@@ -3,7 +3,8 @@
  * against finite differences, the mask. Every layer goes through it with several configs.
  */
 import { expect } from 'vitest';
-import { deserializeLayer, input, type Layer, maskOf, type PartialShape, serializeLayer } from '../../src/layers/index.js';
+import { deserializeLayer } from '../../src/layers/all.js';
+import { input, type Layer, maskOf, type PartialShape, serializeLayer } from '../../src/layers/index.js';
 import { type DType, random, type Tensor, tensor, valueAndGrad } from '../../src/tensor/index.js';
 
 type Shapes = readonly number[] | readonly (readonly number[])[];

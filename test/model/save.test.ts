@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FormatError } from '../../src/base/errors.js';
 import { readSafetensors, writeSafetensors } from '../../src/io/safetensors.js';
 import * as layers from '../../src/layers/index.js';
 import { registerClass } from '../../src/layers/registry.js';
@@ -147,6 +148,43 @@ describe('save and loadModel', () => {
     );
     expect(() => wrong(Res, 'Res')).toThrow("Call registerClass('Res', Res).");
     expect(() => wrong('Res')).toThrow("no name and class. Expected a name, then a class. Call registerClass('MyBlock', MyBlock).");
+  });
+});
+
+describe('toBytes, weightsToBytes and loading from bytes', () => {
+  it('are the files, without files', async () => {
+    const m = make();
+    await m.fit(x, y, { ...quiet, epochs: 1 });
+    await m.save(join(root, 'b.tenon'));
+    const bytes = await m.toBytes();
+    expect(Buffer.compare(bytes, await readFile(join(root, 'b.tenon')))).toBe(0);
+    const small = await m.toBytes({ optimizer: false });
+    expect(small.length).toBeLessThan(bytes.length);
+    // In the middle of a larger buffer, as parts of a message come: tensors must not need an alignment.
+    const shifted = new Uint8Array(bytes.length + 3).subarray(3);
+    shifted.set(bytes);
+    for (const source of [bytes, bytes.buffer, shifted]) {
+      const loaded = await loadModel(source);
+      for (const [i, w] of m.weights.entries()) expect(await loaded.weights[i].array()).toEqual(await w.array());
+      expect(await loaded.optimizer.iterations.array()).toBe(await m.optimizer.iterations.array());
+    }
+    expect(await (await loadModel(small)).optimizer.iterations.array()).toBe(0);
+    await m.saveWeights(join(root, 'b.safetensors'));
+    const weights = await m.weightsToBytes();
+    expect(Buffer.compare(weights, await readFile(join(root, 'b.safetensors')))).toBe(0);
+    for (const source of [weights, bytes.buffer]) {
+      const other = make();
+      await other.loadWeights(source);
+      for (const [i, w] of m.weights.entries()) expect(await other.weights[i].array()).toEqual(await w.array());
+    }
+  });
+  it('say who was given what', async () => {
+    const bytes = await make().toBytes();
+    await expect(loadModel(bytes.subarray(0, 100))).rejects.toThrow(FormatError);
+    await expect(loadModel(new Uint8Array(0))).rejects.toThrow('loadModel: the file is empty');
+    await expect(loadModel(7 as never)).rejects.toThrow('loadModel: expected a path or bytes, received 7. Give a Uint8Array.');
+    await expect(make().loadWeights(new Uint8Array(4))).rejects.toThrow('loadWeights Sequential "net": ');
+    await expect(sequential([layers.dense({ units: 1 })]).weightsToBytes()).rejects.toThrow('weightsToBytes Sequential');
   });
 });
 

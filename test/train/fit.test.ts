@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as layers from '../../src/layers/index.js';
+import { losses } from '../../src/losses/index.js';
 import { loadModel } from '../../src/model/load.js';
 import { sequential } from '../../src/model/sequential.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
@@ -13,6 +14,23 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'tenon-fit-'));
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
+
+describe('losses as objects', () => {
+  it('are one loss for all outputs, not one an output', async () => {
+    const { x, y } = points(40);
+    const own = { name: 'own', fromLogits: false, call: losses.meanSquaredError().call, getConfig: () => ({}) };
+    for (const loss of [
+      losses.sparseCategoricalCrossentropy({ fromLogits: true }),
+      losses.binaryCrossentropy({ labelSmoothing: 0.1 }),
+      own,
+    ]) {
+      const units = loss.name.startsWith('sparse') ? 2 : 1;
+      const model = sequential([layers.dense({ units, inputShape: [2] })]).compile({ optimizer: 'sgd', loss });
+      const { history } = await model.fit(x, y, { verbose: 0 });
+      expect(history.loss).toHaveLength(1);
+    }
+  });
+});
 
 describe('the whole way', () => {
   it('compiles, fits, evaluates, predicts, saves and loads', async () => {

@@ -27,7 +27,7 @@ export async function shapes(options: ShapesOptions = {}): Promise<ImageClassifi
  * @throws FormatError for damaged files (file, expected and received size), ConfigError when there are none and none can be had
  */
 export async function cifar10(options: LoadOptions = {}): Promise<ImageClassification> {
-  return (await import('./official-node.js')).cifar10(options);
+  return (await import('#node/data/datasets/official-node.js')).cifar10(options);
 }
 
 /**
@@ -38,7 +38,7 @@ export async function cifar100(options: Cifar100Options = {}): Promise<ImageClas
   const { labelMode = 'fine', ...rest } = options;
   if (labelMode !== 'fine' && labelMode !== 'coarse')
     throw new ConfigError(`cifar100: unknown labelMode. Expected 'fine' or 'coarse', received ${String(labelMode)}.`);
-  return (await import('./official-node.js')).cifar100(rest, labelMode === 'fine' ? 1 : 0);
+  return (await import('#node/data/datasets/official-node.js')).cifar100(rest, labelMode === 'fine' ? 1 : 0);
 }
 
 /**
@@ -46,7 +46,7 @@ export async function cifar100(options: Cifar100Options = {}): Promise<ImageClas
  * @throws as cifar10
  */
 export async function mnist(options: LoadOptions = {}): Promise<ImageClassification> {
-  return (await import('./official-node.js')).mnist(options);
+  return (await import('#node/data/datasets/official-node.js')).mnist(options);
 }
 
 /**
@@ -54,7 +54,7 @@ export async function mnist(options: LoadOptions = {}): Promise<ImageClassificat
  * @throws as cifar10
  */
 export async function fashionMnist(options: LoadOptions = {}): Promise<ImageClassification> {
-  return (await import('./official-node.js')).fashionMnist(options);
+  return (await import('#node/data/datasets/official-node.js')).fashionMnist(options);
 }
 
 /** All of them: `await datasets.cifar10({ dataDir })`. */

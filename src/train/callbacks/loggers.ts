@@ -2,7 +2,7 @@
 import { checkOptionNames } from '../../base/option-names.js';
 import type { Callback, Logs } from './callback.js';
 
-const files = (): Promise<typeof import('../checkpoint-files-node.js')> => import('../checkpoint-files-node.js');
+const files = (): Promise<typeof import('#node/train/checkpoint-files-node.js')> => import('#node/train/checkpoint-files-node.js');
 
 export interface CsvLoggerOptions {
   separator?: string;

@@ -66,7 +66,7 @@ export function modelCheckpoint(options: ModelCheckpointOptions): Callback & { r
     else await model.save(path);
     saved = [...saved.filter((p) => p !== path), path];
     if (keep !== undefined && saved.length > keep) {
-      const { removeFiles } = await import('../checkpoint-files-node.js');
+      const { removeFiles } = await import('#node/train/checkpoint-files-node.js');
       await removeFiles(saved.slice(0, saved.length - keep));
       saved = saved.slice(saved.length - keep);
     }
