@@ -1,6 +1,6 @@
 /**
  * @file Checks that a Kernel or Program is well formed: names, types, lanes, access, places. Every failure is a bug of
- * compile/, so it is an InternalError that quotes the statement. Run by tests and the reference device.
+ * compile/, so it is an InternalError that quotes the statement. Run by tests.
  */
 import { type DType, dtypes } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';

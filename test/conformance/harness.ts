@@ -6,6 +6,7 @@ import type { Device, DeviceBuffer } from '../../src/device/device.js';
 import { currentDevice, listDevices, setDevice } from '../../src/device/registry.js';
 import { interpret } from '../../src/graph/interpret.js';
 import { isOp, makeNode, type Node, topological } from '../../src/graph/node.js';
+import { verifyProgram } from '../../src/kernel/verify.js';
 
 /** Deterministic numbers in [-1, 1): small enough that products of many stay exact to the tolerance. */
 export function numbers(count: number, seed: number): number[] {
@@ -54,6 +55,7 @@ export function feed(dtype: DType, shape: Shape, data?: TypedArray | number[], s
 
 export async function runOn(device: Device, outputs: readonly Node[], feeds: readonly Feed[]): Promise<TypedArray[]> {
   const { program, slots } = compileGraph({ outputs, writes: [] }, device.target);
+  verifyProgram(program);
   const executable = await device.compile(program);
   const results: DeviceBuffer[] = outputs.map((o) => device.allocate(o.dtype, size(o.shape)));
   const externals = slots.map((s) => {

@@ -3,7 +3,6 @@ import { allocate, type DType, dtypes, type TypedArray } from '../../base/dtype.
 import { DeviceError, InternalError } from '../../base/errors.js';
 import type { Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
-import { verifyProgram } from '../../kernel/verify.js';
 import { compileJs, type JsKernel, renderJs } from '../../render/js.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
 import { FifoQueue } from '../queue.js';
@@ -34,7 +33,6 @@ class ReferenceExecutable implements Executable {
 
   constructor(program: Program) {
     const start = performance.now();
-    verifyProgram(program);
     const arena = new ArrayBuffer(program.arenaBytes);
     const places = program.buffers.map((b): TypedArray | number => {
       if (b.place.kind === 'external') return b.place.slot;
