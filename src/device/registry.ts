@@ -7,7 +7,7 @@ import { ConfigError } from '../base/errors.js';
 import { host } from '../base/host.js';
 import { log } from '../base/log.js';
 import type { Device } from './device.js';
-import { ReferenceDevice } from './reference/reference.js';
+import { ReferenceDevice, referenceUnusable } from './reference/reference.js';
 
 interface Entry {
   /** null, or why the device cannot be used here. */
@@ -18,7 +18,7 @@ interface Entry {
 /** In order of preference. */
 const table = {
   native: { unusable: nativeUnusable, make: () => new NativeDevice() },
-  reference: { unusable: () => null, make: () => new ReferenceDevice() },
+  reference: { unusable: referenceUnusable, make: () => new ReferenceDevice() },
 } as const satisfies Record<string, Entry>;
 
 export type DeviceName = keyof typeof table;
@@ -60,8 +60,12 @@ export function currentDevice(): Device {
 /** The same, under the name that people know. */
 export const getDevice = currentDevice;
 
-/** The plain device, whichever is in use. */
-export const referenceDevice = (): Device => deviceNamed('reference', 'device');
+let plain: Device | null | undefined;
+/** The plain device, whichever is in use; null where it cannot be used. */
+export function referenceDevice(): Device | null {
+  if (plain === undefined) plain = referenceUnusable() === null ? deviceNamed('reference', 'device') : null;
+  return plain;
+}
 
 /**
  * Computes on `name` from now on. Tensors and Variables made before stay readable where they are.

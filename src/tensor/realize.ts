@@ -103,7 +103,7 @@ function compileLater(entry: Entry, device: Device): Promise<Compiled> {
 function chooseDevice(entry: Entry): Device {
   const current = currentDevice();
   const plain = referenceDevice();
-  if (current === plain || entry.cost >= SMALL || !plain.runSync) return current;
+  if (plain === null || current === plain || entry.cost >= SMALL || !plain.runSync) return current;
   if (entry.cost < TINY) return plain;
   if (entry.compiled.has(current)) return current;
   entry.spent += entry.cost;

@@ -64,6 +64,16 @@ class ReferenceExecutable implements Executable {
 
 const target: TargetInfo = { lanes: 1, registers: 8, hasFma: false, threads: 1, l1: 32 << 10, l2: 512 << 10, maxBuffer: 2 ** 32 };
 
+/** Whether the device can work here; the reason if not. A page's Content-Security-Policy may forbid code made from text. */
+export function referenceUnusable(): string | null {
+  try {
+    new Function('');
+    return null;
+  } catch {
+    return "the page's Content-Security-Policy forbids code made from text. Add 'unsafe-eval' to its script-src.";
+  }
+}
+
 /** Slow and plain. Everything runs in the calling thread; `run` still keeps the order of a queue. */
 export class ReferenceDevice implements Device {
   readonly name = 'reference';
