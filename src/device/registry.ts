@@ -72,8 +72,12 @@ export function currentDevice(): Device {
 /** The same, under the name that people know. */
 export const getDevice = currentDevice;
 
+let plain: Device | null | undefined;
 /** The plain device, whichever is in use; null where a content security policy refuses code made from text. */
-export const plainDevice = (): Device | null => (table.reference.unusable() === null ? deviceNamed('reference', 'device') : null);
+export function plainDevice(): Device | null {
+  if (plain === undefined) plain = referenceUnusable() === null ? deviceNamed('reference', 'device') : null;
+  return plain;
+}
 
 /**
  * Computes on `name` from now on. Tensors and Variables made before stay readable where they are.

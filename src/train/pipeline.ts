@@ -49,4 +49,13 @@ export class Breather {
   }
 }
 const immediate: ((f: () => void) => unknown) | undefined = Reflect.get(globalThis, 'setImmediate');
-const turn = (): Promise<void> => new Promise((resolve) => (immediate ? immediate(resolve) : setTimeout(resolve, 0)));
+/** Browsers make timers wait 4 ms; a message to oneself comes back at once, behind what waits already. */
+const message = (f: () => void): void => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    f();
+  };
+  port2.postMessage(null);
+};
+const turn = (): Promise<void> => new Promise((resolve) => void (immediate ?? message)(resolve));
