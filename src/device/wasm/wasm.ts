@@ -127,6 +127,7 @@ export interface WasmDeviceOptions {
   readonly threads?: number;
   /** Whether to share memory with workers where that is possible. */
   readonly isShared?: boolean;
+  /** false: relaxed SIMD is not used even where it is there. */
   readonly isFused?: boolean;
 }
 
@@ -149,7 +150,7 @@ export class WasmDevice implements Device {
     const reason = wasmUnusable();
     if (reason !== null) throw new DeviceError(`wasm: cannot be used: ${reason}`);
     this.#isShared = (options.isShared ?? true) && canShare();
-    const hasFma = options.isFused ?? hasRelaxedSimd();
+    const hasFma = (options.isFused ?? true) && hasRelaxedSimd();
     const threads = this.#isShared ? (options.threads ?? threadCount()) : 1;
     // V8 keeps one of sixteen registers for itself and makes all loads of a loop before the arithmetic; a product that isn't fused takes one more.
     this.target = {
