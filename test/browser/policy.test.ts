@@ -22,23 +22,36 @@ const script = `
   worker.onerror = (e) => report('failed', e.message ?? 'the worker could not be loaded');
   worker.onmessage = async ({ data }) => { await report('outcome', data); await report('done'); };`;
 
+async function outcomeUnder(policy: string): Promise<{ devices: DeviceStatus[]; results: unknown[] }> {
+  const reports = await visit({
+    files: {
+      '/': '<!doctype html><script type="module" src="/page.js"></script>',
+      '/page.js': script,
+      '/worker.js': await bundleForBrowser(worker),
+    },
+    isIsolated: true,
+    contentSecurityPolicy: policy,
+  });
+  return jsonOf(reports, 'outcome');
+}
+const unusable = (devices: readonly DeviceStatus[], name: string): string | null | undefined =>
+  devices.find((d) => d.name === name)?.reason;
+
 describe.skipIf(!chromium)('a page without unsafe-eval', () => {
-  it('computes on the devices that need none', async () => {
-    const reports = await visit({
-      files: {
-        '/': '<!doctype html><script type="module" src="/page.js"></script>',
-        '/page.js': script,
-        '/worker.js': await bundleForBrowser(worker),
-      },
-      isIsolated: true,
-      contentSecurityPolicy: "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:",
-    });
-    const { devices, results } = jsonOf<{ devices: DeviceStatus[]; results: unknown[] }>(reports, 'outcome');
-    expect(devices.find((d) => d.name === 'reference')).toEqual({
-      name: 'reference',
-      usable: false,
-      reason: expect.stringContaining("'unsafe-eval'"),
-    });
-    expect(results).toEqual(devices.filter((d) => d.usable).map((d) => [d.name, [2, 3], 2]));
+  it.each([
+    ['with compute threads', 'blob:'],
+    ['in the calling thread where workers are refused', ''],
+  ])('computes on wasm, %s', async (_, workers) => {
+    const { devices, results } = await outcomeUnder(
+      `default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' ${workers}`,
+    );
+    expect(unusable(devices, 'reference')).toContain("'unsafe-eval'");
+    expect(results).toEqual([['wasm', [2, 3], 2]]);
+  });
+
+  it('is told what WebAssembly needs', async () => {
+    const { devices, results } = await outcomeUnder("default-src 'self'; script-src 'self'; worker-src 'self' blob:");
+    expect(unusable(devices, 'wasm')).toMatch(/content security policy.*'wasm-unsafe-eval'/);
+    expect(results).toEqual([]);
   });
 });

@@ -1,0 +1,157 @@
+/** @file What the wasm device does where something is missing, refused or dies: a clear error or a stated fallback, never a wrong number. */
+import type { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { WasmDevice, wasmUnusable } from '../../src/device/wasm/wasm.js';
+import { increment } from './increment.js';
+
+const workerThreads = process.getBuiltinModule('node:worker_threads');
+const { Worker: RealWorker } = workerThreads;
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+  workerThreads.Worker = RealWorker;
+});
+
+const size = 100_000;
+async function counted(device: WasmDevice): Promise<number[]> {
+  const executable = await device.compile(increment(size, 1e8));
+  const y = device.allocate('i32', size);
+  await device.run(executable, [y]);
+  return [...new Set(await device.read(y))];
+}
+
+describe('an engine', () => {
+  it('without SIMD is told so', () => {
+    vi.spyOn(WebAssembly, 'validate').mockReturnValue(false);
+    expect(wasmUnusable()).toMatch(/no WebAssembly SIMD/);
+    expect(() => new WasmDevice()).toThrow(/wasm: cannot be used: this engine has no WebAssembly SIMD/);
+  });
+
+  it('without WebAssembly is told so', () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    expect(wasmUnusable()).toMatch(/no WebAssembly/);
+  });
+
+  it('that refuses modules is told what a policy should allow', () => {
+    vi.spyOn(WebAssembly, 'Module').mockImplementation(() => {
+      throw new WebAssembly.CompileError("Refused to compile or instantiate WebAssembly module because 'unsafe-eval' is not allowed");
+    });
+    expect(wasmUnusable()).toMatch(/content security policy.*'wasm-unsafe-eval'.*Refused to compile/);
+  });
+
+  it('without shared memory computes in the calling thread', async () => {
+    vi.stubGlobal('SharedArrayBuffer', undefined);
+    const device = new WasmDevice({ threads: 4 });
+    expect(device.target.threads).toBe(1);
+    expect(await counted(device)).toEqual([1]);
+  });
+
+  it('that refuses workers computes in the calling thread, and says so', async () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    workerThreads.Worker = class {
+      constructor() {
+        throw new Error('workers are refused');
+      }
+    } as never;
+    const device = new WasmDevice({ threads: 2 });
+    expect(await counted(device)).toEqual([1]);
+    expect(said).toHaveBeenCalledOnce();
+    expect(said.mock.calls[0][0]).toMatch(/computing in the calling thread: .*workers are refused/);
+  });
+});
+
+describe('memory', () => {
+  /** An engine that gives at most so many pages. */
+  const limited = (pages: number): void => {
+    const { Memory } = WebAssembly;
+    vi.stubGlobal('WebAssembly', {
+      ...Object.fromEntries(Object.getOwnPropertyNames(WebAssembly).map((k) => [k, WebAssembly[k as keyof typeof WebAssembly]])),
+      Memory: class extends Memory {
+        constructor(descriptor: WebAssembly.MemoryDescriptor) {
+          if ((descriptor.maximum ?? 0) > pages) throw new RangeError('could not allocate memory');
+          super(descriptor);
+        }
+      },
+    });
+  };
+
+  it('that can be had in part is taken, and an error says what would fit', async () => {
+    limited(512);
+    const device = new WasmDevice({ threads: 1 });
+    const mib = 2 ** 18;
+    const first = device.allocate('f32', 14 * mib);
+    const second = device.allocate('f32', 12 * mib);
+    expect(() => device.allocate('f32', 10 * mib)).toThrow(
+      /no memory for 2621440 elements of f32 \(10 MiB\): 26 MiB of 32 MiB are in use, and at most [56] MiB would fit\. Use a smaller batch/,
+    );
+    // What was there before is as it was.
+    expect((await device.read(second)).length).toBe(12 * mib);
+    expect(first.size).toBe(14 * mib);
+    expect(await counted(device)).toEqual([1]);
+  });
+
+  it('that is refused altogether is an error', () => {
+    limited(16);
+    expect(() => new WasmDevice()).toThrow(/wasm: no memory: the engine refused 16 MiB/);
+  });
+
+  it('grows while workers run', async () => {
+    const device = new WasmDevice({ threads: 2 });
+    const small = await device.compile(increment(size, 1e8));
+    const y = device.allocate('i32', size);
+    await device.run(small, [y]);
+    const large = 8e6;
+    const runs = Array.from({ length: 20 }, () => device.run(small, [y]));
+    const z = device.allocate('i32', large);
+    const executable = await device.compile(increment(large, 1e8));
+    await Promise.all(runs);
+    await device.run(executable, [z]);
+    expect(new Set(await device.read(z))).toEqual(new Set([1]));
+    expect((await device.read(y))[size - 1]).toBe(21);
+  });
+});
+
+describe('a compute thread', () => {
+  it('that dies fails the run and all after it', async () => {
+    const workers: Worker[] = [];
+    workerThreads.Worker = class extends RealWorker {
+      constructor(...args: ConstructorParameters<typeof Worker>) {
+        super(...args);
+        workers.push(this);
+      }
+    };
+    const device = new WasmDevice({ threads: 2 });
+    const long = 4e7;
+    const executable = await device.compile(increment(long, 1e9));
+    const y = device.allocate('i32', long);
+    await device.run(executable, [y]);
+    const runs = Array.from({ length: 3 }, () => device.run(executable, [y]));
+    await workers[1].terminate();
+    const results = await Promise.allSettled(runs);
+    expect(results.at(-1)).toMatchObject({ status: 'rejected', reason: { name: 'DeviceError' } });
+    await expect(device.run(executable, [y])).rejects.toThrow(/wasm: a compute thread died: it ended with code 1\. .*last checkpoint/);
+    await expect(device.compile(increment(long, 1e9))).rejects.toThrow(/a compute thread died/);
+  });
+
+  it('whose kernel fails says so, and goes on', async () => {
+    const device = new WasmDevice({ threads: 2 });
+    const program = increment(size, 1e8);
+    const [{ kernel, buffers }] = program.calls;
+    const beyond = { ...kernel, body: kernel.body.map((s) => shifted(s)) };
+    const bad = await device.compile({ ...program, calls: [{ kernel: beyond as typeof kernel, buffers }] });
+    const y = device.allocate('i32', size);
+    await expect(device.run(bad, [y])).rejects.toThrow(/wasm: a kernel failed: .*memory access out of bounds/);
+    expect(await counted(device)).toEqual([1]);
+  });
+});
+
+/** The same statement with every index far beyond memory. */
+function shifted(x: unknown): unknown {
+  if (Array.isArray(x)) return x.map(shifted);
+  if (typeof x !== 'object' || x === null) return x;
+  const copy = Object.fromEntries(Object.entries(x).map(([k, v]) => [k, shifted(v)])) as Record<string, unknown>;
+  if (copy.kind !== 'load' && copy.kind !== 'store') return copy;
+  const far = { kind: 'const', type: 'index', value: 2 ** 29, lanes: 1 };
+  return { ...copy, index: { kind: 'op', type: 'index', op: 'add', args: [copy.index, far], lanes: 1 } };
+}
