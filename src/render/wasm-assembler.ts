@@ -9,8 +9,9 @@ export type Code = number | readonly Code[];
 export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 const valTypes = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const satisfies Record<ValType, number>;
 
-/** Unsigned LEB128. */
-export function leb(n: number): number[] {
+/** Unsigned LEB128. Most numbers are small: those are their own code. */
+export function leb(n: number): Code {
+  if (n < 128) return n;
   const out: number[] = [];
   do {
     const low = n % 128;
@@ -19,28 +20,63 @@ export function leb(n: number): number[] {
   } while (n > 0);
   return out;
 }
-/** Signed LEB128 of an i32 (or a bigint of 64 bits). */
-function sleb(n: number | bigint): number[] {
+/** Signed LEB128 of an integer of at most 53 bits. */
+function sleb(n: number): Code {
+  if (n >= -64 && n < 64) return n & 127;
   const out: number[] = [];
-  for (let x = BigInt(n); ; ) {
-    const low = Number(x & 127n);
-    x >>= 7n;
-    const ends = (x === 0n && low < 64) || (x === -1n && low >= 64);
+  for (;;) {
+    const low = ((n % 128) + 128) % 128;
+    n = Math.floor(n / 128);
+    const ends = (n === 0 && low < 64) || (n === -1 && low >= 64);
     out.push(ends ? low : low | 128);
     if (ends) return out;
   }
 }
-function ieee(value: number, bytes: 4 | 8): number[] {
-  const view = new DataView(new ArrayBuffer(bytes));
-  if (bytes === 4) view.setFloat32(0, value, true);
-  else view.setFloat64(0, value, true);
-  return Array.from(new Uint8Array(view.buffer));
+const scratch = new DataView(new ArrayBuffer(8));
+function ieee(value: number, bytes: 4 | 8): Code {
+  if (bytes === 4) scratch.setFloat32(0, value, true);
+  else scratch.setFloat64(0, value, true);
+  return Array.from({ length: bytes }, (_, i) => scratch.getUint8(i));
+}
+
+/** Bytes in order. */
+class Writer {
+  #bytes = new Uint8Array(4096);
+  #length = 0;
+
+  put(code: Code): void {
+    if (typeof code !== 'number') {
+      for (let i = 0; i < code.length; i++) this.put(code[i]);
+      return;
+    }
+    if (this.#length === this.#bytes.length) {
+      const larger = new Uint8Array(2 * this.#length);
+      larger.set(this.#bytes);
+      this.#bytes = larger;
+    }
+    this.#bytes[this.#length++] = code;
+  }
+  append(bytes: Uint8Array): void {
+    while (this.#length + bytes.length > this.#bytes.length) {
+      const larger = new Uint8Array(2 * this.#bytes.length);
+      larger.set(this.#bytes);
+      this.#bytes = larger;
+    }
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+  /** What was written; the writer is empty again. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return taken;
+  }
 }
 
 type Ops<T> = { readonly [K in keyof T]: (...operands: Code[]) => Code };
 function family<const T extends Readonly<Record<string, number>>>(opcodes: T, prefix?: number): Ops<T> {
   const made = Object.entries(opcodes).map(([name, n]) => {
-    const opcode = prefix === undefined ? [n] : [prefix, ...leb(n)];
+    const opcode: Code = prefix === undefined ? n : [prefix, leb(n)];
     return [name, (...operands: Code[]): Code => [...operands, opcode]] as const;
   });
   return Object.fromEntries(made) as Ops<T>;
@@ -57,7 +93,7 @@ export const i64 = {
   ...family({ eqz: 0x50, leU: 0x58, add: 0x7c, sub: 0x7d, mul: 0x7e, and: 0x83, or: 0x84, xor: 0x85, shl: 0x86, shrU: 0x88 }),
   ...family({ extendS: 0xac, extendU: 0xad }),
   ...family({ truncF32: 0x04 }, 0xfc),
-  const: (n: number | bigint): Code => [0x42, sleb(n)],
+  const: (n: number): Code => [0x42, sleb(n)],
 } as const;
 export const f32 = {
   ...family({ eq: 0x5b, ne: 0x5c, lt: 0x5d, gt: 0x5e, le: 0x5f, ge: 0x60 }),
@@ -238,25 +274,15 @@ export class WasmFunction {
   }
 
   /** The function's entry in the code section. */
-  body(): number[] {
+  body(): Code {
     const runs: [number, ValType][] = [];
     for (const type of this.#locals) {
       const last = runs[runs.length - 1];
       if (last?.[1] === type) last[0]++;
       else runs.push([1, type]);
     }
-    const bytes: number[] = [...leb(runs.length)];
-    for (const [n, type] of runs) bytes.push(...leb(n), valTypes[type]);
-    flatten(this.#head, bytes);
-    flatten(this.#open, bytes);
-    bytes.push(0x0b);
-    return bytes;
+    return [leb(runs.length), runs.map(([n, type]) => [leb(n), valTypes[type]]), this.#head, this.#open, 0x0b];
   }
-}
-
-function flatten(code: Code, out: number[]): void {
-  if (typeof code === 'number') out.push(code);
-  else for (const part of code) flatten(part, out);
 }
 
 export interface MemoryImport {
@@ -305,50 +331,58 @@ export class WasmModule {
 
   bytes(memory: MemoryImport): Uint8Array<ArrayBuffer> {
     const types = new Map<string, number>();
-    const typeBytes: number[][] = [];
-    const typeOf = (params: readonly ValType[], result: ValType | null): number => {
+    const typeCodes: Code[] = [];
+    const typeOf = (params: readonly ValType[], result: ValType | null): Code => {
       const key = `${params.join()}>${result}`;
-      const known = types.get(key);
-      if (known !== undefined) return known;
-      types.set(key, typeBytes.length);
-      return (
-        typeBytes.push([0x60, ...leb(params.length), ...params.map((t) => valTypes[t]), ...(result ? [1, valTypes[result]] : [0])]) - 1
-      );
+      let at = types.get(key);
+      if (at === undefined) {
+        at = types.size;
+        types.set(key, at);
+        typeCodes.push([0x60, leb(params.length), params.map((t) => valTypes[t]), result ? [1, valTypes[result]] : 0]);
+      }
+      return leb(at);
     };
-    const text = (s: string): number[] => [...leb(s.length), ...Array.from(s, (c) => c.charCodeAt(0))];
-    const imports = [
-      [...text('t'), ...text('memory'), 0x02, memory.isShared ? 3 : 1, ...leb(memory.initial), ...leb(memory.maximum)],
-      ...this.#imports.map(({ name, arity }) => [
-        ...text('m'),
-        ...text(name),
-        0x00,
-        ...leb(typeOf(new Array<ValType>(arity).fill('f64'), 'f64')),
-      ]),
+    const text = (s: string): Code => [leb(s.length), Array.from(s, (c) => c.charCodeAt(0))];
+    const imports: Code[] = [
+      [text('t'), text('memory'), 0x02, memory.isShared ? 3 : 1, leb(memory.initial), leb(memory.maximum)],
+      ...this.#imports.map(({ name, arity }) => [text('m'), text(name), 0x00, typeOf(new Array<ValType>(arity).fill('f64'), 'f64')]),
     ];
+    const writer = new Writer();
+    const sized = (code: Code): { code: Code; bytes: Uint8Array } => {
+      writer.put(code);
+      const bytes = writer.take();
+      return { code: leb(bytes.length), bytes };
+    };
     const functions = this.#functions.map(({ fn }) => {
       if (!fn) throw new InternalError('wasm: a helper calls itself while it is written.');
-      return { type: leb(typeOf(fn.params, fn.result)), body: fn.body() };
+      return { type: typeOf(fn.params, fn.result), body: sized(fn.body()) };
     });
     const exports = this.#functions.flatMap(({ exported }, i) =>
-      exported === null ? [] : [[...text(exported), 0x00, ...leb(this.#imports.length + i)]],
+      exported === null ? [] : [[text(exported), 0x00, leb(this.#imports.length + i)]],
     );
-    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-    const section = (id: number, entries: readonly (readonly number[])[]): void => {
-      const count = leb(entries.length);
-      out.push(id, ...leb(entries.reduce((n, e) => n + e.length, count.length)), ...count);
-      for (const e of entries) for (const byte of e) out.push(byte);
+    const out = new Writer();
+    out.put([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, entries: readonly Code[]): void => {
+      const { code, bytes } = sized([leb(entries.length), entries]);
+      out.put([id, code]);
+      out.append(bytes);
     };
-    section(1, typeBytes);
+    section(1, typeCodes);
     section(2, imports);
     section(
       3,
       functions.map((f) => f.type),
     );
     section(7, exports);
-    section(
-      10,
-      functions.map((f) => [...leb(f.body.length), ...f.body]),
-    );
-    return Uint8Array.from(out);
+    // The code itself, each function behind its length.
+    writer.put(leb(functions.length));
+    for (const { body } of functions) {
+      writer.put(body.code);
+      writer.append(body.bytes);
+    }
+    const code = writer.take();
+    out.put([10, leb(code.length)]);
+    out.append(code);
+    return out.take();
   }
 }
