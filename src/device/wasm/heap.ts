@@ -21,6 +21,8 @@ export class WasmHeap {
   readonly #free: { at: number; bytes: number }[] = [{ at: heapStart, bytes: firstPages * page - heapStart }];
   readonly #taken = new Map<number, number>();
   #used = 0;
+  /** From here on nothing was ever handed out: what the engine gave holds zeros. */
+  #untouched = heapStart;
 
   /** Throws DeviceError when the engine gives no memory at all. */
   constructor(isShared: boolean) {
@@ -58,6 +60,15 @@ export class WasmHeap {
     else this.#free[best] = { at: at + size, bytes: range.bytes - size };
     this.#taken.set(at, size);
     this.#used += size;
+    this.#untouched = Math.max(this.#untouched, at + size);
+    return at;
+  }
+
+  /** The same, filled with zeros. */
+  allocateZeros(bytes: number, what: string): number {
+    const untouched = this.#untouched;
+    const at = this.allocate(bytes, what);
+    if (at < untouched) new Uint8Array(this.memory.buffer, at, bytes).fill(0);
     return at;
   }
 

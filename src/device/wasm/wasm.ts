@@ -22,6 +22,8 @@ import { cells, type ThreadPlan } from './worker.js';
 
 /** Runs estimated shorter than this (ns, as the native device estimates) are made in the calling thread: handing them over would take longer. */
 const shortRun = 10_000;
+/** Below this they don't wait for the threads to start: the first weights of a model are there before. */
+const quickRun = 10_000_000;
 
 type Run = (buffers: number, lo: number, hi: number, scratch: number) => void;
 
@@ -52,7 +54,8 @@ class WasmExecutable implements Executable {
   readonly cachedKernels = 0;
   readonly record: PlanRecord;
   readonly plan: ThreadPlan;
-  readonly isShort: boolean;
+  /** Of its time on one thread, ns. */
+  readonly estimate: number;
   readonly scratch: number;
   /** Where the addresses of all arguments go, and what they are: an address, an offset in the arena, an external slot. */
   readonly table: number;
@@ -71,7 +74,7 @@ class WasmExecutable implements Executable {
     this.scratch = parts.scratch;
     this.table = parts.table;
     this.args = parts.args;
-    this.isShort = parts.program.calls.reduce((ns, c) => ns + estimateNs(c.kernel), 0) < shortRun;
+    this.estimate = parts.program.calls.reduce((ns, c) => ns + estimateNs(c.kernel), 0);
     this.#dispose = dispose;
   }
 
@@ -141,6 +144,8 @@ export class WasmDevice implements Device {
   readonly #planFinalizer = new FinalizationRegistry<PlanRecord>((record) => void this.#forget(record));
   readonly #plans = new Set<PlanRecord>();
   #pool: Promise<ThreadPool | null> | null = null;
+  /** The threads, once they are there. */
+  #started: ThreadPool | null = null;
   #plansMade = 0;
   #arena = { address: 0, bytes: 0 };
   #scratch = { address: 0, bytes: 0 };
@@ -178,10 +183,9 @@ export class WasmDevice implements Device {
   allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
     if (data && data.length !== size)
       throw new DeviceError(`wasm: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
-    const address = this.#heap.allocate(size * dtypes[dtype].bytes, `${size} elements of ${dtype}`);
-    const view = this.#view(dtype, address, size);
-    if (data) view.set(data);
-    else view.fill(0);
+    const [bytes, what] = [size * dtypes[dtype].bytes, `${size} elements of ${dtype}`];
+    const address = data ? this.#heap.allocate(bytes, what) : this.#heap.allocateZeros(bytes, what);
+    if (data) this.#view(dtype, address, size).set(data);
     const buffer = new WasmBuffer(dtype, size, address);
     this.#finalizer.register(buffer, address);
     return buffer;
@@ -193,14 +197,14 @@ export class WasmDevice implements Device {
 
   async compile(program: Program): Promise<Executable> {
     const start = performance.now();
-    // Threads start while the program is rendered.
+    // They start while the program is rendered.
     const threads = this.#threads();
     const rendered = this.#render(program);
-    const module = await WebAssembly.compile(rendered.bytes);
+    // Handing a small module to the engine's compiler threads and back takes longer than compiling it.
+    const module = rendered.bytes.length < 4096 ? new WebAssembly.Module(rendered.bytes) : await WebAssembly.compile(rendered.bytes);
     const executable = this.#executable(program, rendered.exports, module, start);
-    if (executable.isShort) return executable;
-    const pool = await threads;
-    if (pool) await this.#give(pool, executable);
+    const pool = executable.estimate < quickRun ? this.#started : await threads;
+    if (pool && executable.estimate >= shortRun) await this.#give(pool, executable);
     return executable;
   }
 
@@ -234,6 +238,7 @@ export class WasmDevice implements Device {
       const pool = new ThreadPool(this.#heap.memory, this.target.threads);
       try {
         await pool.start();
+        this.#started = pool;
         return pool;
       } catch (error) {
         log.notice(`computing in the calling thread: ${error instanceof Error ? error.message : String(error)}`);
@@ -304,7 +309,7 @@ export class WasmDevice implements Device {
     const given = [...externals];
     return this.#queue.add(async () => {
       const e = this.#bind(executable, given);
-      const pool = e.isShort ? null : await this.#threads();
+      const pool = e.estimate < shortRun ? null : e.estimate < quickRun ? this.#started : await this.#threads();
       if (pool) {
         await this.#give(pool, e);
         await pool.run(e.plan);
