@@ -11,8 +11,8 @@ export interface Compiler {
 
 export const compilerAdvice =
   typeof process !== 'undefined' && process.platform === 'darwin'
-    ? 'Install one with `xcode-select --install`.'
-    : 'Install gcc or clang (Debian, Ubuntu: `apt install gcc`), or set TENON_CC.';
+    ? 'For the faster native device install one with `xcode-select --install`.'
+    : 'For the faster native device install gcc or clang (Debian, Ubuntu: `apt install gcc`; Alpine: `apk add gcc musl-dev`; Fedora: `dnf install gcc`), or set TENON_CC.';
 
 let probed: Compiler | string | undefined;
 
