@@ -3,7 +3,7 @@
  * sorting, and elementary functions as branch-free scalar code that GCC and clang vectorize once it is inlined in a
  * simd loop. No header is included (immintrin.h alone costs 0.4 s). Errors in ulp of the result, over all floats
  * against double precision (test/long/math.test.ts, with fused multiply-add; a sample without); NaN and ±inf as in libm.
- * Sources: Cephes (log, sin, cos), Cody & Waite (reductions), own minimax fits (exp, expm1, tanh, erf), Random123 (Philox4x32-10).
+ * Sources: Cephes (log), Cody & Waite (reductions), own minimax fits (exp, expm1, tanh, erf), Taylor's series (sin, cos), Random123 (Philox4x32-10).
  */
 import type { TargetInfo } from '../kernel/target.js';
 import { cTransposes, cVectorTypes } from './c-vectors.js';
@@ -231,7 +231,7 @@ T_FN float t_erf(float x) {
   p = p * (f * f) + f;
   return t_with_sign((1.0f - s) - s * p, x);
 }
-/** sin(x + quarter·π/2), at most 1.6 ulp for |x| < 2^50 (reduced in double precision; 2^20 without fused multiply-add); larger finite arguments, whose
+/** sin(x + quarter·π/2), at most 0.6 ulp for |x| < 2^50 (in double precision; 2^20 without fused multiply-add); larger finite arguments, whose
  *  neighbours in f32 are many turns apart, count as 0. */
 T_FN float t_sincos(float x, int quarter) {
   float a = __builtin_fabsf(x);
@@ -247,16 +247,21 @@ T_FN float t_sincos(float x, int quarter) {
   d = d - k * 6.07710050630396597660e-11;
   d = d - k * 2.02226624879595063154e-21;
 #endif
-  float f = (float)d, z = f * f;
-  float s = -1.9515295891e-4f;
-  s = s * z + 8.3321608736e-3f;
-  s = s * z - 1.6666654611e-1f;
-  s = s * z * f + f;
-  float c = 2.443315711809948e-5f;
-  c = c * z - 1.388731625493765e-3f;
-  c = c * z + 4.166664568298827e-2f;
-  c = c * (z * z) + (1.0f - 0.5f * z);
-  float r = q & 1 ? c : s;
+  // The series in double precision too: with f32's polynomials normal deviates would differ from other devices' by 3 ulp.
+  double z = d * d;
+  double s = -2.5052108385441719e-8;
+  s = s * z + 2.7557319223985893e-6;
+  s = s * z - 1.9841269841269841e-4;
+  s = s * z + 8.3333333333333333e-3;
+  s = s * z - 1.6666666666666667e-1;
+  s = s * z * d + d;
+  double c = 2.0876756987868099e-9;
+  c = c * z - 2.7557319223985888e-7;
+  c = c * z + 2.4801587301587302e-5;
+  c = c * z - 1.3888888888888889e-3;
+  c = c * z + 4.1666666666666667e-2;
+  c = c * (z * z) + (1.0 - 0.5 * z);
+  float r = (float)(q & 1 ? c : s);
   return t_neg_if(r, (q & 2) << 30);
 }
 T_FN float t_sin(float x) { return x == 0.0f ? x : t_sincos(x, 0); }

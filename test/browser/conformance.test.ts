@@ -10,7 +10,7 @@ import { jsonOf, type Report, visit } from './visit.js';
 import type { TestResult } from './vitest.js';
 
 /** Test files that go through the devices by themselves, and those that take the device in use. */
-const everyDevice = ['test/conformance/primitives.test.ts', 'test/conformance/random-graphs.test.ts', 'test/conformance/training.test.ts'];
+const everyDevice = ['primitives', 'random', 'random-graphs', 'training'].map((name) => `test/conformance/${name}.test.ts`);
 const deviceInUse = ['test/layers/every-layer.test.ts'];
 
 /** A worker's module: registers the tests of the files, runs them, and posts each result. */

@@ -4,6 +4,7 @@ import { datasets } from '../../src/data/datasets/index.js';
 import { setDevice } from '../../src/device/registry.js';
 import * as layers from '../../src/layers/index.js';
 import { losses } from '../../src/losses/index.js';
+import { loadModel } from '../../src/model/load.js';
 import { sequential } from '../../src/model/sequential.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
 import { devices } from './harness.js';
@@ -38,5 +39,39 @@ describe.each(all.map((d) => ({ name: d.name })))('$name', ({ name }) => {
     expect(fallen[2]).toBeLessThan(fallen[0]);
     const largest = Math.max(...plain.logits.map(Math.abs));
     for (const [i, x] of logits.entries()) expect(Math.abs(x - plain.logits[i]) / largest).toBeLessThan(2e-3);
+  }, 300_000);
+});
+
+/** An optimizer with state, so that going on needs more than the weights. */
+async function begun(device: string): Promise<Uint8Array> {
+  setDevice(device);
+  setRandomSeed(5);
+  const model = sequential([
+    layers.rescaling({ scale: 1 / 255, inputShape: [32, 32, 3] }),
+    layers.conv2d({ filters: 4, kernelSize: 3, strides: 2, activation: 'relu' }),
+    layers.batchNormalization(),
+    layers.flatten(),
+    layers.dense({ units: 10, activation: 'softmax' }),
+  ]);
+  model.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy' });
+  await model.fit(train.x, train.y, { epochs: 2, batchSize: 24, shuffle: false, verbose: 0 });
+  return model.toBytes();
+}
+/** The losses of two more epochs. */
+async function continued(device: string, file: Uint8Array): Promise<number[]> {
+  setDevice(device);
+  const model = await loadModel(file);
+  const { history } = await model.fit(train.x, train.y, { epochs: 2, batchSize: 24, shuffle: false, verbose: 0 });
+  return history.loss;
+}
+
+describe.each(all.map((d) => ({ name: d.name })))('a model trained on $name', ({ name }) => {
+  it('goes on training on every device', async () => {
+    const file = await begun(name);
+    const wanted = await continued(name, file);
+    for (const other of all) {
+      const found = await continued(other.name, file);
+      for (const [i, x] of found.entries()) expect(Math.abs(x - wanted[i]) / wanted[i]).toBeLessThan(1e-3);
+    }
   }, 300_000);
 });

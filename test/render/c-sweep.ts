@@ -22,8 +22,8 @@ export const stated = {
   tanh: { want: 'tanh(x)', ulp: 2.5, plain: 2.5 },
   sigmoid: { want: '1 / (1 + exp(-x))', ulp: 2.5, plain: 2.5 },
   erf: { want: 'erf(x)', ulp: 2, plain: 2.5 },
-  sin: { want: 'sin(x)', ulp: 1.6, plain: 1.6 },
-  cos: { want: 'cos(x)', ulp: 1.6, plain: 1.6 },
+  sin: { want: 'sin(x)', ulp: 0.6, plain: 0.6 },
+  cos: { want: 'cos(x)', ulp: 0.6, plain: 0.6 },
 } as const;
 export type Swept = keyof typeof stated;
 
