@@ -48,10 +48,12 @@ const page = `<!doctype html><title>tenon</title><canvas id="plot" width="600" h
   const losses = [];
   new PerformanceObserver((list) => long.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' });
   const context = document.getElementById('plot').getContext('2d');
+  let isDue = false;
   const draw = () => {
+    isDue = false;
     context.clearRect(0, 0, 600, 200);
     context.beginPath();
-    losses.forEach((l, i) => context.lineTo((600 * i) / losses.length, 200 - (190 * l) / losses[0]));
+    for (let i = 0; i < 600; i++) context.lineTo(i, 200 - (190 * losses[Math.floor((i * losses.length) / 600)]) / losses[0]);
     context.stroke();
     document.getElementById('loss').textContent = losses.at(-1);
   };
@@ -61,7 +63,9 @@ const page = `<!doctype html><title>tenon</title><canvas id="plot" width="600" h
   worker.onmessage = async ({ data }) => {
     if (data.step !== undefined) {
       losses.push(data.loss);
-      draw();
+      // Steps come by the thousand a second: a page draws once a frame.
+      if (!isDue) requestAnimationFrame(draw);
+      isDue = true;
       // From the first step on: before it the worker is still being loaded.
       if (watched === null) {
         let last = performance.now();
