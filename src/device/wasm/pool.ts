@@ -11,7 +11,8 @@ interface Thread {
 }
 
 function startThread(onMessage: (message: FromThread) => void, onDeath: (why: string) => void): Thread {
-  const source = `(${computeThread})()`;
+  // Some bundlers name functions by calls of a helper that only their own file has.
+  const source = `const __name = (f) => f; (${computeThread})()`;
   const node = nodeModules();
   if (node) {
     const worker = new node.workerThreads.Worker(source, { eval: true, name: 'tenon compute' });
@@ -81,7 +82,7 @@ export class ThreadPool {
   async add(plan: ThreadPlan): Promise<void> {
     await this.#held(this.#tell({ kind: 'plan', plan }));
   }
-  /** Resolves when no thread looks at the plan's memory any more. */
+  /** Resolves when no thread looks at the plan's memory any more, nor is in a run that was under way. */
   forget(id: number): Promise<void> {
     return this.#held(this.#tell({ kind: 'forget', id }));
   }
@@ -99,7 +100,6 @@ export class ThreadPool {
       this.#run = {
         ticket,
         settle: (failure) => {
-          this.#run = null;
           if (failure === null) resolve();
           else reject(this.#death === null ? new DeviceError(`wasm: a kernel failed: ${failure}`) : deadThread(failure));
         },
@@ -151,7 +151,15 @@ export class ThreadPool {
 
   #hear(message: FromThread, thread: number): void {
     if (message.kind === 'ended') {
-      if (this.#run?.ticket === message.ticket) this.#run.settle(message.failure);
+      const run = this.#run;
+      if (run?.ticket !== message.ticket) return;
+      this.#run = null;
+      if (message.failure === null) run.settle(null);
+      else {
+        // The others may still be at what they had begun: the next run waits until all have left this one.
+        const settle = (): void => run.settle(message.failure);
+        this.forget(0).then(settle, settle);
+      }
       return;
     }
     // Each thread answers in order.
@@ -171,6 +179,7 @@ export class ThreadPool {
     if (this.#death !== null || this.#members.length === 0) return;
     this.#death = why;
     this.#run?.settle(why);
+    this.#run = null;
     for (const { settle } of this.#answers.splice(0)) settle(why);
     this.stop();
   }

@@ -25,6 +25,9 @@ const shortRun = 10_000;
 /** Below this they don't wait for the threads to start: the first weights of a model are there before. */
 const quickRun = 10_000_000;
 
+/** Threads count the finished ones in 16 bits. */
+const mostCalls = 65_535;
+
 type Run = (buffers: number, lo: number, hi: number, scratch: number) => void;
 
 class WasmBuffer implements DeviceBuffer {
@@ -32,12 +35,21 @@ class WasmBuffer implements DeviceBuffer {
   readonly size: number;
   readonly address: number;
   /** As much again that is never touched, and so takes no memory: the collector counts it, and knows what a buffer weighs. */
-  readonly weight: ArrayBuffer;
+  readonly weight: ArrayBuffer | null;
   constructor(dtype: DType, size: number, address: number) {
     this.dtype = dtype;
     this.size = size;
     this.address = address;
-    this.weight = new ArrayBuffer(size * dtypes[dtype].bytes);
+    this.weight = weightOf(size * dtypes[dtype].bytes);
+  }
+}
+
+function weightOf(bytes: number): ArrayBuffer | null {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch {
+    // Larger than what the engine gives in one piece: whoever makes such buffers makes few.
+    return null;
   }
 }
 
@@ -268,6 +280,8 @@ export class WasmDevice implements Device {
     const args = program.calls.flatMap((c) => c.buffers.map((i) => places[i]));
     const table = take(args.length * 4, "a program's addresses");
     const count = program.calls.length;
+    if (count > mostCalls)
+      throw new DeviceError(`wasm: a program of ${count} kernels. Expected at most ${mostCalls}. Use fewer layers a step.`);
     const taken = take(4 * count * threads, "a program's progress");
     const done = take(4 * count, "a program's progress");
     const times = isTimed ? take(8 * count, "a program's times") : 0;
@@ -339,7 +353,7 @@ export class WasmDevice implements Device {
     const given = [...externals];
     return this.#queue.add(async () => {
       const { program, plan } = own(executable);
-      const pool = await this.#pool;
+      const pool = plan.calls.length > 0 ? await this.#pool : null;
       if (!pool) {
         const e = this.#bind(executable, given);
         return e.local(this.#heap.memory).map((run, i) => {
