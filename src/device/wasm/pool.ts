@@ -44,6 +44,8 @@ export class ThreadPool {
   #run: { readonly ticket: number; readonly settle: (failure: string | null) => void } | null = null;
   #ticket = 0;
   #death: string | null = null;
+  /** Awaited answers and runs, which keep the process alive. */
+  #holders = 0;
 
   constructor(memory: WebAssembly.Memory, threads: number) {
     this.threads = threads;
@@ -129,8 +131,6 @@ export class ThreadPool {
       if (--this.#holders === 0) this.#members[0]?.hold(false);
     }
   }
-  #holders = 0;
-
   #expect(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#death !== null) return reject(deadThread(this.#death));
