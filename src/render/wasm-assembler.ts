@@ -39,38 +39,24 @@ function ieee(value: number, bytes: 4 | 8): Code {
   return Array.from({ length: bytes }, (_, i) => scratch.getUint8(i));
 }
 
-/** Bytes in order. */
-class Writer {
-  #bytes = new Uint8Array(4096);
-  #length = 0;
-
-  put(code: Code): void {
-    if (typeof code !== 'number') {
-      for (let i = 0; i < code.length; i++) this.put(code[i]);
-      return;
-    }
-    if (this.#length === this.#bytes.length) {
-      const larger = new Uint8Array(2 * this.#length);
-      larger.set(this.#bytes);
-      this.#bytes = larger;
-    }
-    this.#bytes[this.#length++] = code;
+let buffer = new Uint8Array(1 << 16);
+/** Writes code at `at` and gives where it ends; what lies beyond the buffer is only counted. */
+function write(code: Code, at: number): number {
+  if (typeof code === 'number') {
+    buffer[at] = code;
+    return at + 1;
   }
-  append(bytes: Uint8Array): void {
-    while (this.#length + bytes.length > this.#bytes.length) {
-      const larger = new Uint8Array(2 * this.#bytes.length);
-      larger.set(this.#bytes);
-      this.#bytes = larger;
-    }
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
+  for (let i = 0; i < code.length; i++) at = write(code[i], at);
+  return at;
+}
+/** The bytes of some code. */
+function flat(code: Code): Uint8Array<ArrayBuffer> {
+  const length = write(code, 0);
+  if (length > buffer.length) {
+    buffer = new Uint8Array(2 * length);
+    write(code, 0);
   }
-  /** What was written; the writer is empty again. */
-  take(): Uint8Array<ArrayBuffer> {
-    const taken = this.#bytes.slice(0, this.#length);
-    this.#length = 0;
-    return taken;
-  }
+  return buffer.slice(0, length);
 }
 
 type Ops<T> = { readonly [K in keyof T]: (...operands: Code[]) => Code };
@@ -347,25 +333,18 @@ export class WasmModule {
       [text('t'), text('memory'), 0x02, memory.isShared ? 3 : 1, leb(memory.initial), leb(memory.maximum)],
       ...this.#imports.map(({ name, arity }) => [text('m'), text(name), 0x00, typeOf(new Array<ValType>(arity).fill('f64'), 'f64')]),
     ];
-    const writer = new Writer();
-    const sized = (code: Code): { code: Code; bytes: Uint8Array } => {
-      writer.put(code);
-      const bytes = writer.take();
-      return { code: leb(bytes.length), bytes };
-    };
     const functions = this.#functions.map(({ fn }) => {
       if (!fn) throw new InternalError('wasm: a helper calls itself while it is written.');
-      return { type: typeOf(fn.params, fn.result), body: sized(fn.body()) };
+      return { type: typeOf(fn.params, fn.result), body: flat(fn.body()) };
     });
     const exports = this.#functions.flatMap(({ exported }, i) =>
       exported === null ? [] : [[text(exported), 0x00, leb(this.#imports.length + i)]],
     );
-    const out = new Writer();
-    out.put([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
-    const section = (id: number, entries: readonly Code[]): void => {
-      const { code, bytes } = sized([leb(entries.length), entries]);
-      out.put([id, code]);
-      out.append(bytes);
+    const parts: Uint8Array[] = [Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0)];
+    const section = (id: number, entries: readonly Code[], bodies: readonly Uint8Array[] = []): void => {
+      // A body stands behind its length.
+      const pieces = [flat([leb(entries.length + bodies.length), entries]), ...bodies.flatMap((b) => [flat(leb(b.length)), b])];
+      parts.push(flat([id, leb(pieces.reduce((n, p) => n + p.length, 0))]), ...pieces);
     };
     section(1, typeCodes);
     section(2, imports);
@@ -374,15 +353,17 @@ export class WasmModule {
       functions.map((f) => f.type),
     );
     section(7, exports);
-    // The code itself, each function behind its length.
-    writer.put(leb(functions.length));
-    for (const { body } of functions) {
-      writer.put(body.code);
-      writer.append(body.bytes);
+    section(
+      10,
+      [],
+      functions.map((f) => f.body),
+    );
+    const bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
     }
-    const code = writer.take();
-    out.put([10, leb(code.length)]);
-    out.append(code);
-    return out.take();
+    return bytes;
   }
 }
