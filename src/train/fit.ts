@@ -4,7 +4,8 @@
  */
 import { ConfigError } from '../base/errors.js';
 import type { AnyModel } from '../model/model.js';
-import { random, type Step } from '../tensor/index.js';
+import type { Step } from '../tensor/index.js';
+import { randint } from '../tensor/random.js';
 import { type ClassWeight, checkClasses, type Data, type DataLike } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
 import { facesOf } from './callbacks/faces.js';
@@ -342,5 +343,5 @@ const lastLogs = (h: History): Record<string, number> =>
 
 /** A seed for the order of the examples, from the global random state: repeatable after setRandomSeed. */
 async function drawSeed(): Promise<number> {
-  return random.randint([], 0, 2 ** 31 - 1).item();
+  return randint([], 0, 2 ** 31 - 1).item();
 }
