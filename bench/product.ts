@@ -6,7 +6,7 @@ import { conv, depthwiseConv, getDevice, matmul, type Tensor, transpose, vjp } f
 import { compileGraph } from '#tenon/compile/compile.js';
 import type { DeviceBuffer, Executable } from '#tenon/device/device.js';
 import type { Program } from '#tenon/kernel/program.js';
-import { autotune, wantsAutotune } from '#tenon/tensor/autotune.js';
+import { tunedTarget, wantsAutotune } from '#tenon/tensor/step.js';
 import { trace } from '#tenon/tensor/trace.js';
 
 /** c = op(a)·op(b): a is stored [k, m] and not [m, k] when `ta`, b [n, k] when `tb`. */
@@ -95,7 +95,7 @@ async function prepare(p: Product): Promise<Ready> {
     (operands) => [result(operands)],
     shapes.map((shape) => ({ shape, dtype: 'f32' as const })),
   );
-  const target = wantsAutotune() ? await autotune('product', graph, device) : device.target;
+  const target = wantsAutotune() ? await tunedTarget('product', graph, device) : device.target;
   const { program, slots } = compileGraph(graph, target);
   const out = device.allocate('f32', area(graph.outputs[0].shape));
   const externals = slots.map((slot) => {

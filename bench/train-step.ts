@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isTensor } from 'tenon';
-import { wantsAutotune } from '#tenon/tensor/autotune.js';
+import { wantsAutotune } from '#tenon/tensor/step.js';
 import { javascriptRows } from './javascript.js';
 import { productRate } from './machine.js';
 import { type Contender, type Result, race, withRates } from './measure.js';

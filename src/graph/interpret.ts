@@ -2,10 +2,11 @@
 import { isFloat, type TypedArray } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { showShape, size } from '../base/shape.js';
+import { meanings } from './meanings/index.js';
+import type { Meaning, Value } from './meanings/meaning.js';
+import { decodeArray, encodeArray, newValue } from './meanings/values.js';
 import { isOp, type Node, type Op, topological } from './node.js';
-import { primitives } from './primitives/index.js';
-import type { Value } from './primitives/primitive.js';
-import { decodeArray, encodeArray, newValue, roundTo } from './primitives/values.js';
+import { roundTo } from './primitives/values.js';
 import type { Variable } from './variable.js';
 
 /** Values of the leaves, in storage form; a Float64Array holds numbers as they are (for finite differences). */
@@ -38,7 +39,8 @@ export function interpretValues(outputs: readonly Node[], feeds: Feeds = {}, { p
 
 function compute<O extends Op>(node: Node<O>, inputs: readonly Value[]): Value {
   const out = newValue(node.shape, node.dtype);
-  primitives[node.op].interpret(out, inputs, node.arg);
+  const meaning: Meaning<O> = meanings[node.op];
+  meaning(out, inputs, node.arg);
   return out;
 }
 

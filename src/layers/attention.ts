@@ -9,7 +9,6 @@ import {
   einsum,
   ones,
   RandomState,
-  random,
   softmax,
   type Tensor,
   toTensor,
@@ -17,6 +16,7 @@ import {
   type Variable,
   where,
 } from '../tensor/index.js';
+import * as random from '../tensor/random.js';
 import type { ConstraintLike } from './constraints.js';
 import type { InitializerLike } from './initializers.js';
 import { type CallContext, Layer, type LayerOptions, type PartialShape } from './layer.js';

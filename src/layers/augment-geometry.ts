@@ -4,7 +4,8 @@
  */
 import { isFloat } from '../base/dtype.js';
 import { ConfigError, quote } from '../base/errors.js';
-import { arange, RandomState, random, type Tensor, where } from '../tensor/index.js';
+import { arange, RandomState, type Tensor, where } from '../tensor/index.js';
+import * as random from '../tensor/random.js';
 import { type CallContext, Layer, type LayerOptions } from './layer.js';
 import { inRange, oneOf, requireRank, wholeNumber, withDefaults } from './options.js';
 import type { CropOptions } from './preprocess.js';

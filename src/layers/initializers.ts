@@ -6,7 +6,8 @@ import type { DType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { philox4x32 } from '../base/philox.js';
 import { type Shape, sameShape, showShape, size } from '../base/shape.js';
-import { eye, fromHost, full, globalRandomState, random, type Tensor, type TensorLike, toTensor } from '../tensor/index.js';
+import { eye, fromHost, full, globalRandomState, type Tensor, type TensorLike, toTensor } from '../tensor/index.js';
+import * as random from '../tensor/random.js';
 import {
   type Config,
   type Configurable,

@@ -1,5 +1,6 @@
 /** @file Layers that only act in training: dropout and noise. Outside of it they hand their input on. */
-import { RandomState, random, type Tensor, where } from '../tensor/index.js';
+import { RandomState, type Tensor, where } from '../tensor/index.js';
+import * as random from '../tensor/random.js';
 import { type CallContext, Layer, type LayerOptions } from './layer.js';
 import { inRange, requireRank } from './options.js';
 

@@ -237,7 +237,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
    * written beside and renamed. Throws ConfigError for what has no name in a config, or when the file can't be written.
    */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
-    const { saveModel } = await import('./save.js');
+    const { saveModel } = await import('./files.js');
     await saveModel(this, path, options);
   }
   /**
@@ -247,22 +247,22 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
    * console.log((await loadModel(await net.toBytes())).countParams()); // → 3
    */
   async toBytes(options: SaveOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-    const { modelBytes } = await import('./save.js');
+    const { modelBytes } = await import('./files.js');
     return modelBytes(this, options);
   }
   /** Saves the weights alone, as safetensors with names "layer/weight". */
   async saveWeights(path: string): Promise<void> {
-    const { saveWeights } = await import('./weights.js');
+    const { saveWeights } = await import('./files.js');
     await saveWeights(this, path);
   }
   /** The bytes of that file. */
   async weightsToBytes(): Promise<Uint8Array<ArrayBuffer>> {
-    const { weightsBytes } = await import('./weights.js');
+    const { weightsBytes } = await import('./files.js');
     return weightsBytes(this);
   }
   /** Loads what saveWeights or save wrote, by its path or its bytes. Throws FormatError that lists missing, extra and misshaped tensors. */
   async loadWeights(source: ByteSource): Promise<void> {
-    const { loadWeights } = await import('./weights.js');
+    const { loadWeights } = await import('./files.js');
     await loadWeights(this, source);
   }
 }

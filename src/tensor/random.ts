@@ -1,90 +1,13 @@
-/**
- * @file Random numbers: Philox4x32-10 by position, so that one seed gives the same numbers on every device. Eagerly each
- * call takes the next step of the state; in a trace the step is a Variable that the Program counts up, and each call a stream.
- */
+/** @file Random draws, as `random.normal([2, 3])`. Each takes `{ seed, dtype }`, or a dtype alone in its place. */
 import { type DType, requireDType } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
-import { philox4x32 } from '../base/philox.js';
 import { normalizeAxis, type Shape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import type { Node } from '../graph/node.js';
-import { floatNode, fromHost, requireShape, toNode, toTensor } from './operand.js';
-import { state } from './state.js';
+import { floatNode, requireShape, toNode } from './operand.js';
+import { bitsOf, type RandomState } from './random-state.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
-import { Variable } from './variable.js';
-
-/** Stream of eager calls: no trace counts so far. */
-const EAGER_STREAM = 0x7fffffff;
-
-/** What a checkpoint keeps of a RandomState. */
-export interface RandomSnapshot {
-  seed: [number, number];
-  /** Runs of Programs that drew from it. */
-  step: number;
-  /** Eager calls that drew from it. */
-  calls: number;
-}
-
-const seedWords = (seed: number): [number, number] => {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ConfigError(`random: seed ${seed}. Expected a whole number in [0, 2^53).`);
-  return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
-};
-
-/** A source of random numbers: a seed, and how often it was used. */
-export class RandomState {
-  /** u32 [2] and u32 []: read and counted up by Programs. */
-  readonly seed: Variable;
-  readonly step: Variable;
-  #words: [number, number];
-  #calls = 0;
-  #key: Tensor | null = null;
-
-  constructor(seed = 0, name = 'random') {
-    this.#words = seedWords(seed);
-    this.seed = new Variable(Uint32Array.from(this.#words), { name: `${name}/seed`, trainable: false });
-    this.step = new Variable(fromHost(Uint32Array.of(0), []), { name: `${name}/step`, trainable: false });
-  }
-
-  /** Starts anew from `seed`. */
-  reset(seed: number): void {
-    this.restore({ seed: seedWords(seed), step: 0, calls: 0 });
-  }
-  async snapshot(): Promise<RandomSnapshot> {
-    return { seed: [...this.#words], step: (await this.step.data())[0], calls: this.#calls };
-  }
-  restore(snapshot: RandomSnapshot): void {
-    this.#words = [...snapshot.seed];
-    this.#calls = snapshot.calls;
-    this.#key = null;
-    this.seed.set(Uint32Array.from(this.#words));
-    this.step.set(Uint32Array.of(snapshot.step));
-  }
-
-  /** A seed of its own for a weight or a shuffle, drawn on the host: the next one of this state, inside traces too. */
-  nextSeed(): number {
-    const [low, high] = philox4x32(this.#calls++, 0, 0, EAGER_STREAM, ...this.#words);
-    return low + (high & 0x1fffff) * 2 ** 32;
-  }
-  /** u32 bits, new ones at each call (eager) or run (traced). */
-  bits(shape: Shape): Node {
-    const open = state.trace;
-    if (!open) {
-      this.#key ??= toTensor(Uint32Array.from(this.#words));
-      return ops.randomBits(this.#key.node, fromHost(Uint32Array.of(this.#calls++), []).node, shape, EAGER_STREAM);
-    }
-    open.atEnd(this.#countUp);
-    return ops.randomBits(this.seed.read().node, open.firstRead(this.step), shape, open.nextStream());
-  }
-  readonly #countUp = (): void => {
-    this.step.assign(fromNode(ops.add(this.step.read().node, ops.full([], 1, 'u32'))));
-  };
-}
-
-const globalState = new RandomState(Math.floor(Math.random() * 2 ** 32), 'global');
-/** Makes everything random that follows repeatable: initializers, shuffles, dropout. */
-export const setRandomSeed = (seed: number): void => globalState.reset(seed);
-export const globalRandomState = (): RandomState => globalState;
 
 export interface RandomOptions {
   /** A number: the same values at every call. A RandomState: the next ones of it. Left out: the next ones of the global state. */
@@ -101,11 +24,6 @@ function checked(who: string, options: RandomOptions | DType, shape: Shape): Ran
   return given;
 }
 
-function bitsOf(shape: Shape, seed: number | RandomState | undefined): Node {
-  if (typeof seed === 'number')
-    return ops.randomBits(toNode(Uint32Array.from(seedWords(seed))), ops.full([], 0, 'u32'), shape, EAGER_STREAM);
-  return (seed ?? globalState).bits(shape);
-}
 /** f32 in [0, 1): 24 bits. */
 const unit = (shape: Shape, seed: RandomOptions['seed']): Node => {
   const bits = bitsOf(shape, seed);
@@ -116,7 +34,7 @@ const as = (n: Node, dtype: DType | undefined): Tensor => fromNode(dtype && dtyp
 const affine = (n: Node, scale: number, shift: number): Node => ops.add(ops.mul(n, ops.constant(scale, n)), ops.constant(shift, n));
 
 /** Uniform in [low, high). */
-function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions | DType = {}): Tensor {
+export function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('uniform', options, shape);
   return as(affine(unit(shape, seed), high - low, low), dtype);
 }
@@ -130,7 +48,7 @@ function standardNormal(shape: Shape, seed: RandomOptions['seed']): Node {
   const radius = ops.sqrt(ops.mul(ops.constant(-2, first), ops.log(ops.sub(ops.constant(1, first), first))));
   return ops.reshape(ops.mul(radius, ops.cos(ops.mul(part(1), ops.constant(2 * Math.PI, first)))), shape);
 }
-function normal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
+export function normal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('normal', options, shape);
   return as(affine(standardNormal(shape, seed), stddev, mean), dtype);
 }
@@ -151,7 +69,7 @@ function inverseErf(x: Node): Node {
   return ops.mul(ops.select(ops.lt(w, c(5)), central, tail), x);
 }
 /** Normal, values beyond two standard deviations excluded (by inversion, so each draw costs the same). */
-function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
+export function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('truncatedNormal', options, shape);
   const edge = 0.9544997361036416;
   const u = affine(unit(shape, seed), 2 * edge, -edge);
@@ -160,7 +78,7 @@ function truncatedNormal(shape: Shape, mean = 0, stddev = 1, options: RandomOpti
   return as(affine(limited, stddev, mean), dtype);
 }
 /** Whole numbers in [low, high), i32 by default. The range must be below 2^31; the bias is below range / 2^32. */
-function randint(shape: Shape, low: number, high: number, options: RandomOptions | DType = {}): Tensor {
+export function randint(shape: Shape, low: number, high: number, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('randint', options, shape);
   const range = high - low;
   if (!Number.isInteger(low) || !(range >= 1 && range < 2 ** 31))
@@ -170,7 +88,7 @@ function randint(shape: Shape, low: number, high: number, options: RandomOptions
   return as(ops.add(below, ops.constant(low, below)), dtype);
 }
 /** True with probability p: bool. */
-function bernoulli(shape: Shape, p: TensorLike = 0.5, options: RandomOptions | DType = {}): Tensor {
+export function bernoulli(shape: Shape, p: TensorLike = 0.5, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('bernoulli', options, shape);
   const u = unit(shape, seed);
   return as(ops.lt(u, floatNode(p)), dtype ?? 'bool');
@@ -181,36 +99,36 @@ const orderOf = (n: number, seed: RandomOptions['seed']): Node => {
   return ops.argsort(ops.cast(ops.shr(bits, ops.constant(1, bits)), 'i32'), 0);
 };
 /** 0 … n − 1 in random order (i32), or `x` with its slices along axis 0 in random order. */
-function permutation(x: number | TensorLike, options: RandomOptions | DType = {}): Tensor {
+export function permutation(x: number | TensorLike, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('permutation', options, typeof x === 'number' ? [x] : []);
   if (typeof x === 'number') return as(orderOf(x, seed), dtype);
   return shuffle(x, 0, options);
 }
 /** The slices along `axis` in random order. */
-function shuffle(x: TensorLike, axis = 0, options: RandomOptions | DType = {}): Tensor {
+export function shuffle(x: TensorLike, axis = 0, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('shuffle', options, []);
   const n = toNode(x, dtype);
   const a = normalizeAxis(axis, n.shape.length, 'shuffle');
   return fromNode(ops.take(n, orderOf(n.shape[a], seed), a));
 }
-const gumbel = (shape: Shape, seed: RandomOptions['seed']): Node => {
+const gumbelNoise = (shape: Shape, seed: RandomOptions['seed']): Node => {
   const u = unit(shape, seed);
   // Half a step above 0, so that both logarithms are finite.
   const positive = ops.add(u, ops.constant(2 ** -25, u));
   return ops.neg(ops.log(ops.neg(ops.log(positive))));
 };
 /** `count` class numbers a row, by unnormalized log-probabilities [..., classes] → i32 [..., count]. */
-function categorical(logits: TensorLike, count = 1, options: RandomOptions | DType = {}): Tensor {
+export function categorical(logits: TensorLike, count = 1, options: RandomOptions | DType = {}): Tensor {
   const { seed, dtype } = checked('categorical', options, []);
   const n = ops.cast(floatNode(logits), 'f32');
   const lead = n.shape.slice(0, -1);
   const classes = n.shape[n.shape.length - 1];
   const shape = [...lead, count, classes];
-  const scores = ops.add(ops.broadcast(ops.reshape(n, [...lead, 1, classes]), shape), gumbel(shape, seed));
+  const scores = ops.add(ops.broadcast(ops.reshape(n, [...lead, 1, classes]), shape), gumbelNoise(shape, seed));
   return as(ops.argmax(scores, shape.length - 1), dtype);
 }
 /** 0 with probability `rate`, else x / (1 − rate) (Srivastava et al. 2014). `noiseShape` has 1 where the mask is shared. */
-function dropout(
+export function dropout(
   x: TensorLike,
   rate: number,
   options: { seed?: number | RandomState; noiseShape?: readonly (number | null)[] } = {},
@@ -227,23 +145,11 @@ function dropout(
 }
 
 /** Choice of `shape` positions of 0 … n − 1 with replacement, i32: for samplers. */
-const choice = (n: number, shape: Shape, options: RandomOptions | DType = {}): Tensor =>
+export const choice = (n: number, shape: Shape, options: RandomOptions | DType = {}): Tensor =>
   randint(shape, 0, n, checked('choice', options, shape));
 
-/** Random draws, as `random.normal([2, 3])`. Each takes `{ seed, dtype }`, or a dtype alone in its place. */
-export const random = {
-  uniform,
-  normal,
-  truncatedNormal,
-  randint,
-  bernoulli,
-  permutation,
-  shuffle,
-  categorical,
-  dropout,
-  choice,
-  gumbel: (shape: Shape, options: RandomOptions | DType = {}): Tensor => {
-    const { seed, dtype } = checked('gumbel', options, shape);
-    return as(gumbel(shape, seed), dtype);
-  },
+/** Of the standard Gumbel distribution: added to logits, the greatest is a draw by their probabilities. */
+export const gumbel = (shape: Shape, options: RandomOptions | DType = {}): Tensor => {
+  const { seed, dtype } = checked('gumbel', options, shape);
+  return as(gumbelNoise(shape, seed), dtype);
 };

@@ -4,9 +4,11 @@
  */
 import { type DType, dtypes, isDType, type TypedArray } from '../base/dtype.js';
 import { ConfigError, DeviceError, ShapeError } from '../base/errors.js';
+import { host } from '../base/host.js';
+import { log } from '../base/log.js';
 import { type Shape, sameShape, showShape, size } from '../base/shape.js';
 import { makeNode, type Node } from '../graph/node.js';
-import { autotune, wantsAutotune } from './autotune.js';
+import type { TunableDevice } from './autotune-node.js';
 import {
   type CompiledGraph,
   compileGraph,
@@ -14,7 +16,9 @@ import {
   type Device,
   type DeviceBuffer,
   type Executable,
+  type GraphToCompile,
   type Slot,
+  type TargetInfo,
   type TensorSpec,
 } from './engine.js';
 import { flushWrites, realize } from './realize.js';
@@ -23,6 +27,9 @@ import { decodeArray, Storage, track } from './storage.js';
 import { isTensor, storageOf, type Tensor } from './tensor.js';
 import { hoist, trace } from './trace.js';
 import { isVariable, type Variable } from './variable.js';
+
+/** Whether the user asked for autotune everywhere. */
+export const wantsAutotune = (): boolean => host.environment('TENON_AUTOTUNE') === '1';
 
 export type StepInput = TypedArray | Tensor;
 export interface StepOptions {
@@ -243,6 +250,14 @@ function requireStorage(t: Tensor): Storage {
   return storage;
 }
 
+const isTunable = (device: Device): device is TunableDevice => device.tunedPlans !== undefined && device.profile !== undefined;
+/** `device.target` with measured plans, or as it is where the device has no profile or no place for them. */
+export async function tunedTarget(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+  if (isTunable(device)) return (await import('#node/tensor/autotune-node.js')).autotune(name, graph, device);
+  log.notice(`autotune: the device ${device.name} times no kernels, so the cost model decides`);
+  return device.target;
+}
+
 const isSpec = (s: TensorSpec): boolean => isDType(s.dtype) && s.shape.every((d) => Number.isInteger(d) && d >= 0);
 
 /**
@@ -266,7 +281,7 @@ export async function compileStep(
   const device = options.device ?? currentDevice();
   const isTuned = options.autotune ?? wantsAutotune();
   const traced = performance.now() - start;
-  const target = isTuned ? await autotune(name, graph, device) : device.target;
+  const target = isTuned ? await tunedTarget(name, graph, device) : device.target;
   const lowering = performance.now();
   const { program, slots } = compileGraph({ outputs: graph.outputs, writes: graph.writes }, target);
   const traceSeconds = (traced + performance.now() - lowering) / 1000;

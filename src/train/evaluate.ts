@@ -3,8 +3,9 @@ import { ConfigError } from '../base/errors.js';
 import type { AnyModel } from '../model/model.js';
 import { applyClassWeight, type ClassWeight, type Data, type DataLike, toColumns } from './batch.js';
 import { type Callback, CallbackList, type Logs } from './callbacks/callback.js';
+import { facesOf } from './callbacks/faces.js';
 import { History } from './callbacks/history.js';
-import { faceFor, type Verbose } from './callbacks/progress-bar.js';
+import type { Verbose } from './callbacks/progress-bar.js';
 import type { Compiled } from './compiled.js';
 import { checkOptionNames, checkVerbose, evaluateOptionNames } from './options.js';
 import { Breather, Pipeline } from './pipeline.js';
@@ -119,6 +120,7 @@ export async function evaluateModel(
   const who = `evaluate ${model.label}`;
   checkOptionNames(options, evaluateOptionNames, who);
   checkVerbose(options.verbose, who);
+  const faces = await facesOf(options.verbose ?? 'auto', 'test');
   const source = await sourceOf(model, who, x, y, options);
   model.prepare(source.shapes.inputs, who);
   // Beside a fit, whose steps write the same statistics.
@@ -126,7 +128,7 @@ export async function evaluateModel(
   const programs = new Programs(model, own, own.resolve(model, source, who));
   // Inside fit's callbacks the statistics of the epoch must survive.
   const before = new Map(programs.statistics.map((v) => [v, v.read()]));
-  const callbacks = passCallbacks(model, source, options, faceFor(options.verbose ?? 'auto', 'test'));
+  const callbacks = passCallbacks(model, source, options, faces);
   const readout = await testPass(programs, source, callbacks, 0, options.signal);
   for (const [v, value] of before) v.assign(value);
   return { logs: { ...readout.logs, loss: readout.logs.loss ?? 0 }, tables: readout.tables };

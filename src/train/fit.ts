@@ -4,11 +4,13 @@
  */
 import { ConfigError } from '../base/errors.js';
 import type { AnyModel } from '../model/model.js';
-import { random, type Step } from '../tensor/index.js';
+import type { Step } from '../tensor/index.js';
+import { randint } from '../tensor/random.js';
 import { type ClassWeight, checkClasses, type Data, type DataLike } from './batch.js';
 import { type Callback, type CallbackContext, CallbackList, type CheckpointEvent } from './callbacks/callback.js';
+import { facesOf } from './callbacks/faces.js';
 import { History } from './callbacks/history.js';
-import { faceFor, type Verbose } from './callbacks/progress-bar.js';
+import type { Verbose } from './callbacks/progress-bar.js';
 import type { CheckpointOptions, Checkpoints, Position } from './checkpoint.js';
 import type { Compiled } from './compiled.js';
 import { idAdvice, NonFiniteLossError } from './errors.js';
@@ -108,6 +110,7 @@ class Run {
     // What few runs need is loaded by those that do: a page's bundle is smaller by it.
     if (checkpoint) this.#checkpoints = await (await import('./checkpoint.js')).Checkpoints.open(checkpoint, this.#who);
     const saved = checkpoint?.resume ? await this.#checkpoints?.latest() : null;
+    const faces = await facesOf(options.verbose ?? 'auto', 'train');
     const seed = saved?.shuffleSeed ?? options.seed ?? (await drawSeed());
     const sources = await openSources(this.#model, x, y, options, this.#who, seed);
     const { train, validation } = sources;
@@ -133,7 +136,7 @@ class Run {
       history: this.#history,
       stop: (reason) => (this.#stopReason ??= reason),
     };
-    this.#callbacks = new CallbackList([...faceFor(options.verbose ?? 'auto', 'train'), ...(options.callbacks ?? [])], context);
+    this.#callbacks = new CallbackList([...faces, ...(options.callbacks ?? [])], context);
     this.#checkpoints?.attach({
       model: this.#model,
       compiled: this.#compiled,
@@ -340,5 +343,5 @@ const lastLogs = (h: History): Record<string, number> =>
 
 /** A seed for the order of the examples, from the global random state: repeatable after setRandomSeed. */
 async function drawSeed(): Promise<number> {
-  return random.randint([], 0, 2 ** 31 - 1).item();
+  return randint([], 0, 2 ** 31 - 1).item();
 }

@@ -12,7 +12,7 @@ const specifiers = new Set(
 );
 
 // What a module exports for its neighbours in Node alone.
-const internal = new Set(['imageSize', 'loadCifar', 'loadMnist', 'loadSharp', 'sources']);
+const internal = new Set(['autotune', 'facesInTerminal', 'imageSize', 'loadCifar', 'loadMnist', 'loadSharp', 'sources']);
 
 it.each([...specifiers])('has a stand-in for every function of %s', async (file) => {
   const module: object = await import(join(src, `${file}.ts`));

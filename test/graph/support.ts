@@ -6,8 +6,8 @@ import type { DType } from '../../src/base/dtype.js';
 import { type Shape, size } from '../../src/base/shape.js';
 import { ops } from '../../src/graph/builder.js';
 import { interpretValues } from '../../src/graph/interpret.js';
+import { encodeArray, newValue } from '../../src/graph/meanings/values.js';
 import type { Node } from '../../src/graph/node.js';
-import { encodeArray, newValue } from '../../src/graph/primitives/values.js';
 import { verify } from '../../src/graph/verify.js';
 
 export const propertyOptions = { seed: 20240607, numRuns: 15 } as const;

@@ -1,10 +1,10 @@
 /** @file The elementwise rows, derived from the table of kernel/scalar-ops, and cast. */
-import { type DType, isFloat, isInteger } from '../../base/dtype.js';
+import { type DType, isFloat } from '../../base/dtype.js';
 import { DTypeError, InternalError, ShapeError } from '../../base/errors.js';
 import { sameShape, showShape } from '../../base/shape.js';
 import { type ScalarOp, type ScalarRow, scalarOps, scalarRow } from '../../kernel/scalar-ops.js';
 import type { Node } from '../node.js';
-import type { Family, Primitive, TypeOf, Value } from './primitive.js';
+import type { Family, Primitive, TypeOf } from './primitive.js';
 
 const domains: Record<ScalarRow['domain'], { accepts(d: DType): boolean; text: string; fix: string }> = {
   float: { accepts: isFloat, text: 'a float dtype', fix: 'Cast the operand to f32' },
@@ -45,31 +45,16 @@ export function scalarMeaning(op: ScalarOp, dtype: DType): (...x: number[]) => n
   return row.out === 'bool' || dtype === 'bool' ? (...x) => (f(...x) ? 1 : 0) : f;
 }
 
-function interpret(op: ScalarOp, out: Value, inputs: readonly Value[]): void {
-  const f = scalarMeaning(op, inputs[inputs.length - 1].dtype);
-  const [a, b, c] = inputs.map((v) => v.data);
-  const n = out.data.length;
-  if (inputs.length === 1) for (let i = 0; i < n; i++) out.data[i] = f(a[i]);
-  else if (inputs.length === 2) for (let i = 0; i < n; i++) out.data[i] = f(a[i], b[i]);
-  else for (let i = 0; i < n; i++) out.data[i] = f(a[i], b[i], c[i]);
-}
-
 function row<O extends ScalarOp>(op: O): Primitive<O> {
   const { grad } = scalarRow(op);
   return {
     infer: (inputs) => infer(op, inputs),
-    interpret: (out, inputs) => interpret(op, out, inputs),
     grad: grad && ((o, dy, node) => grad(o, dy, [...node.inputs], node)),
   };
 }
 
 const cast: Primitive<'cast'> = {
   infer: ([x], { dtype }) => ({ shape: x.shape, dtype }),
-  interpret(out, [x]) {
-    if (out.dtype === 'bool') for (let i = 0; i < x.data.length; i++) out.data[i] = x.data[i] !== 0 ? 1 : 0;
-    else if (isInteger(out.dtype)) for (let i = 0; i < x.data.length; i++) out.data[i] = Math.trunc(x.data[i]);
-    else out.data.set(x.data);
-  },
   grad: (o, dy, { inputs: [x] }) => [isFloat(x.dtype) ? o.cast(dy, x.dtype) : null],
 };
 

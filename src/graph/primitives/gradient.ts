@@ -9,12 +9,10 @@ const isNode = (x: unknown): x is Node => typeof x === 'object' && x !== null &&
 export const gradient: Family<'stopGradient' | 'customGradient'> = {
   stopGradient: {
     infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
-    interpret: (out, [x]) => out.data.set(x.data),
     grad: null,
   },
   customGradient: {
     infer: ([value]) => ({ shape: value.shape, dtype: value.dtype }),
-    interpret: (out, [value]) => out.data.set(value.data),
     grad(_, dy, { inputs: [, ...args], arg: { rule } }) {
       const results = rule(dy, args);
       if (results.length !== args.length)

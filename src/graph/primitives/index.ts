@@ -13,7 +13,7 @@ import { sort } from './sort.js';
 import { source } from './source.js';
 import { window } from './window.js';
 
-/** Shape rule, plain meaning and gradient of every primitive. */
+/** Shape rule and gradient of every primitive. */
 export const primitives: { readonly [O in Op]: Primitive<O> } = {
   ...source,
   ...elementwise,

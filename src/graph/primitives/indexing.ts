@@ -1,13 +1,11 @@
 /** @file Rows that read or write at positions given by tensors. Indices outside the range are clamped. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, type Shape, sameShape, showShape, size } from '../../base/shape.js';
+import { type Shape, sameShape, showShape, size } from '../../base/shape.js';
 import type { Node } from '../node.js';
-import type { Family, Value } from './primitive.js';
-import { checkAxes, checkRank, offsets } from './values.js';
+import type { Family } from './primitive.js';
+import { checkAxes, checkRank } from './values.js';
 
 type IndexingOp = 'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'dynamicSlice' | 'dynamicUpdateSlice';
-
-const clamp = (i: number, extent: number): number => Math.min(Math.max(i, 0), extent - 1);
 const withExtent = (shape: Shape, axis: number, extent: number): number[] => shape.map((d, i) => (i === axis ? extent : d));
 
 function checkIndices(who: string, indices: Node, extent: number): void {
@@ -15,28 +13,6 @@ function checkIndices(who: string, indices: Node, extent: number): void {
     throw new DTypeError(`${who}: indices are not i32. Expected i32, received ${indices.dtype}. Cast them to i32.`);
   if (extent < 1 && size(indices.shape) > 0)
     throw new ShapeError(`${who}: an axis of extent ${extent} has nothing to take. Expected an extent ≥ 1.`);
-}
-
-/** Calls `visit` for each element of take's result with its source in x: x [before, extent, after], result [before, i, after]. */
-function eachTaken(x: Shape, indices: Value, axis: number, visit: (result: number, source: number) => void): void {
-  const before = size(x.slice(0, axis));
-  const after = size(x.slice(axis + 1));
-  let result = 0;
-  for (let b = 0; b < before; b++)
-    for (const i of indices.data) {
-      const base = (b * x[axis] + clamp(i, x[axis])) * after;
-      for (let a = 0; a < after; a++) visit(result++, base + a);
-    }
-}
-
-function eachTakenAlong(x: Shape, indices: Value, axis: number, visit: (result: number, source: number) => void): void {
-  const strides = contiguousStrides(x);
-  offsets(
-    indices.shape,
-    strides.map((s, i) => (i === axis ? 0 : s)),
-  ).forEach((base, result) => {
-    visit(result, base + clamp(indices.data[result], x[axis]) * strides[axis]);
-  });
 }
 
 function checkAlong(who: string, x: Shape, indices: Shape, axis: number): void {
@@ -57,13 +33,6 @@ function checkStarts(who: string, starts: readonly Node[], x: Shape, block: Shap
     throw new ShapeError(`${who}: block ${showShape(block)} does not fit into ${showShape(x)}. Expected no larger extents.`);
 }
 
-/** Offsets in x of the block, its start clamped so that it fits. */
-function blockOffsets(x: Shape, block: Shape, starts: readonly Value[]): Int32Array {
-  const strides = contiguousStrides(x);
-  const base = strides.reduce((sum, s, i) => sum + s * clamp(starts[i].data[0], x[i] - block[i] + 1), 0);
-  return offsets(block, strides, base);
-}
-
 export const indexing: Family<IndexingOp> = {
   take: {
     infer([x, indices], { axis }) {
@@ -71,10 +40,6 @@ export const indexing: Family<IndexingOp> = {
       checkIndices('take', indices, x.shape[axis]);
       return { shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype };
     },
-    interpret: (out, [x, indices], { axis }) =>
-      eachTaken(x.shape, indices, axis, (result, source) => {
-        out.data[result] = x.data[source];
-      }),
     grad: (o, dy, { inputs: [x, indices], arg: { axis } }) => [o.takeAdd(dy, indices, axis, x.shape[axis]), null],
   },
   takeAdd: {
@@ -87,10 +52,6 @@ export const indexing: Family<IndexingOp> = {
         );
       return { shape: [...dy.shape.slice(0, axis), extent, ...dy.shape.slice(axis + rank)], dtype: dy.dtype };
     },
-    interpret: (out, [dy, indices], { axis }) =>
-      eachTaken(out.shape, indices, axis, (result, source) => {
-        out.data[source] += dy.data[result];
-      }),
     grad: (o, dy, { inputs: [, indices], arg: { axis } }) => [o.take(dy, indices, axis), null],
   },
   takeAlong: {
@@ -99,10 +60,6 @@ export const indexing: Family<IndexingOp> = {
       checkIndices('takeAlong', indices, x.shape[axis]);
       return { shape: indices.shape, dtype: x.dtype };
     },
-    interpret: (out, [x, indices], { axis }) =>
-      eachTakenAlong(x.shape, indices, axis, (result, source) => {
-        out.data[result] = x.data[source];
-      }),
     grad: (o, dy, { inputs: [x, indices], arg: { axis } }) => [o.takeAlongAdd(dy, indices, axis, x.shape[axis]), null],
   },
   takeAlongAdd: {
@@ -115,21 +72,12 @@ export const indexing: Family<IndexingOp> = {
         );
       return { shape: withExtent(dy.shape, axis, extent), dtype: dy.dtype };
     },
-    interpret: (out, [dy, indices], { axis }) =>
-      eachTakenAlong(out.shape, indices, axis, (result, source) => {
-        out.data[source] += dy.data[result];
-      }),
     grad: (o, dy, { inputs: [, indices], arg: { axis } }) => [o.takeAlong(dy, indices, axis), null],
   },
   dynamicSlice: {
     infer([x, ...starts], { size: block }) {
       checkStarts('dynamicSlice', starts, x.shape, block);
       return { shape: block, dtype: x.dtype };
-    },
-    interpret(out, [x, ...starts]) {
-      blockOffsets(x.shape, out.shape, starts).forEach((from, to) => {
-        out.data[to] = x.data[from];
-      });
     },
     grad: (o, dy, { inputs: [x, ...starts] }) => [
       o.dynamicUpdateSlice(o.full(x.shape, 0, dy.dtype), dy, starts),
@@ -144,12 +92,6 @@ export const indexing: Family<IndexingOp> = {
           `dynamicUpdateSlice: dtypes differ. Expected equal dtypes, received ${x.dtype} and ${update.dtype}. Cast one of them.`,
         );
       return { shape: x.shape, dtype: x.dtype };
-    },
-    interpret(out, [x, update, ...starts]) {
-      out.data.set(x.data);
-      blockOffsets(x.shape, update.shape, starts).forEach((to, from) => {
-        out.data[to] = update.data[from];
-      });
     },
     grad: (o, dy, { inputs: [, update, ...starts] }) => [
       o.dynamicUpdateSlice(dy, o.full(update.shape, 0, dy.dtype), starts),

@@ -1,9 +1,9 @@
 /** @file The rows that move elements and compute nothing. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, sameShape, showShape, size } from '../../base/shape.js';
+import { sameShape, showShape, size } from '../../base/shape.js';
 import type { PadDim } from './args.js';
 import type { Family } from './primitive.js';
-import { checkAxes, checkRank, eachIndex, offsets } from './values.js';
+import { checkAxes, checkRank } from './values.js';
 
 type MovementOp = 'reshape' | 'transpose' | 'broadcast' | 'slice' | 'pad' | 'concat' | 'flip';
 
@@ -19,7 +19,6 @@ export const movement: Family<MovementOp> = {
         );
       return { shape, dtype: x.dtype };
     },
-    interpret: (out, [x]) => out.data.set(x.data),
     grad: (o, dy, { inputs: [x] }) => [o.reshape(dy, x.shape)],
   },
   transpose: {
@@ -27,15 +26,6 @@ export const movement: Family<MovementOp> = {
       checkRank('transpose', 'perm', perm, x.shape.length);
       checkAxes('transpose', perm, x.shape);
       return { shape: perm.map((p) => x.shape[p]), dtype: x.dtype };
-    },
-    interpret(out, [x], { perm }) {
-      const strides = contiguousStrides(x.shape);
-      offsets(
-        out.shape,
-        perm.map((p) => strides[p]),
-      ).forEach((from, to) => {
-        out.data[to] = x.data[from];
-      });
     },
     grad: (o, dy, { arg: { perm } }) => [
       o.transpose(
@@ -53,16 +43,6 @@ export const movement: Family<MovementOp> = {
         );
       return { shape, dtype: x.dtype };
     },
-    interpret(out, [x]) {
-      const lead = out.shape.length - x.shape.length;
-      const strides = contiguousStrides(x.shape);
-      offsets(
-        out.shape,
-        out.shape.map((_, i) => (i < lead || x.shape[i - lead] === 1 ? 0 : strides[i - lead])),
-      ).forEach((from, to) => {
-        out.data[to] = x.data[from];
-      });
-    },
     grad: (o, dy, { inputs: [x] }) => [o.sumTo(dy, x.shape)],
   },
   slice: {
@@ -76,17 +56,6 @@ export const movement: Family<MovementOp> = {
           );
       });
       return { shape: start.map((s, i) => Math.ceil((end[i] - s) / stride[i])), dtype: x.dtype };
-    },
-    interpret(out, [x], { start, stride }) {
-      const strides = contiguousStrides(x.shape);
-      const base = start.reduce((sum, s, i) => sum + s * strides[i], 0);
-      offsets(
-        out.shape,
-        strides.map((s, i) => s * stride[i]),
-        base,
-      ).forEach((from, to) => {
-        out.data[to] = x.data[from];
-      });
     },
     grad(o, dy, { inputs: [x], arg: { start, stride }, shape }) {
       const dims = shape.map((n, i): PadDim => {
@@ -105,19 +74,6 @@ export const movement: Family<MovementOp> = {
           `pad: padding [${dims.map((d) => `[${d}]`).join(', ')}] does not fit ${showShape(x.shape)}. Expected whole numbers, interior ≥ 0 and no extent below 0, received extents ${showShape(shape)}.`,
         );
       return { shape, dtype: x.dtype };
-    },
-    interpret(out, [x], { dims, value }) {
-      out.data.fill(value);
-      const strides = contiguousStrides(out.shape);
-      eachIndex(x.shape, (index, flat) => {
-        let to = 0;
-        for (let d = 0; d < index.length; d++) {
-          const at = dims[d][0] + index[d] * (dims[d][2] + 1);
-          if (at < 0 || at >= out.shape[d]) return;
-          to += at * strides[d];
-        }
-        out.data[to] = x.data[flat];
-      });
     },
     // Element i went to low + i·(interior + 1): take it back from there; what had been cropped gets zero.
     grad(o, dy, { inputs: [x], arg: { dims } }) {
@@ -153,16 +109,6 @@ export const movement: Family<MovementOp> = {
       const total = inputs.reduce((n, x) => n + x.shape[axis], 0);
       return { shape: first.shape.map((d, i) => (i === axis ? total : d)), dtype: first.dtype };
     },
-    interpret(out, inputs, { axis }) {
-      const strides = contiguousStrides(out.shape);
-      let base = 0;
-      for (const x of inputs) {
-        offsets(x.shape, strides, base).forEach((to, from) => {
-          out.data[to] = x.data[from];
-        });
-        base += x.shape[axis] * strides[axis];
-      }
-    },
     grad(o, dy, { inputs, arg: { axis } }) {
       let from = 0;
       return inputs.map((x) => {
@@ -180,17 +126,6 @@ export const movement: Family<MovementOp> = {
     infer([x], { axes }) {
       checkAxes('flip', axes, x.shape);
       return { shape: x.shape, dtype: x.dtype };
-    },
-    interpret(out, [x], { axes }) {
-      const strides = contiguousStrides(x.shape);
-      const base = axes.reduce((sum, a) => sum + (x.shape[a] - 1) * strides[a], 0);
-      offsets(
-        out.shape,
-        strides.map((s, i) => (axes.includes(i) ? -s : s)),
-        base,
-      ).forEach((from, to) => {
-        out.data[to] = x.data[from];
-      });
     },
     grad: (o, dy, { arg: { axes } }) => [o.flip(dy, axes)],
   },

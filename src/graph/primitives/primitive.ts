@@ -1,15 +1,8 @@
-/** @file What a row of the primitive table holds. */
-import type { DType, TypedArray } from '../../base/dtype.js';
+/** @file What a row of the primitive table holds. What it means, for the interpreter, is in meanings/. */
+import type { DType } from '../../base/dtype.js';
 import type { Shape } from '../../base/shape.js';
 import type { Builder } from '../builder.js';
 import type { ArgOf, Node, Op } from '../node.js';
-
-/** A tensor on the host as the interpreter sees it: plain numbers, row-major (f16/bf16 already decoded). */
-export interface Value {
-  readonly shape: Shape;
-  readonly dtype: DType;
-  readonly data: Float64Array | TypedArray;
-}
 
 /** Shape and dtype of a node. */
 export interface TypeOf {
@@ -23,8 +16,6 @@ export interface Primitive<O extends Op> {
    * (input, buffer, constant, iota) take them from `declared`.
    */
   infer(inputs: readonly Node[], arg: ArgOf<O>, declared?: TypeOf): TypeOf;
-  /** Plain meaning: writes the result, row-major, into `out` (already zeroed, of the result's dtype's array kind; Float64Array for floats). */
-  interpret(out: Value, inputs: readonly Value[], arg: ArgOf<O>): void;
   /** Gradients of the inputs (null: none) from the gradient of the result. */
   grad: ((o: Builder, dy: Node, node: Node<O>) => (Node | null)[]) | null;
 }

@@ -1,6 +1,5 @@
 /** @file Random bits, a pure function of seed, step, stream and element. */
 import { DTypeError } from '../../base/errors.js';
-import { philox4x32 } from '../../base/philox.js';
 import { sameShape, showShape } from '../../base/shape.js';
 import type { Family } from './primitive.js';
 
@@ -12,12 +11,6 @@ export const random: Family<'randomBits'> = {
           `randomBits: seed or step is of the wrong kind. Expected u32[2] and u32[], received ${seed.dtype}${showShape(seed.shape)} and ${step.dtype}${showShape(step.shape)}.`,
         );
       return { shape, dtype: 'u32' };
-    },
-    interpret(out, [seed, step], { stream }) {
-      for (let i = 0; i < out.data.length; i += 4) {
-        const words = philox4x32(i >>> 2, step.data[0], stream >>> 0, 0, seed.data[0], seed.data[1]);
-        for (let j = 0; j < 4 && i + j < out.data.length; j++) out.data[i + j] = words[j];
-      }
     },
     grad: null,
   },

@@ -1,11 +1,11 @@
 /** @file The rows that reduce axes away. */
 import { isFloat } from '../../base/dtype.js';
 import { ShapeError } from '../../base/errors.js';
-import { contiguousStrides, type Shape, showShape, size } from '../../base/shape.js';
+import { type Shape, showShape, size } from '../../base/shape.js';
 import type { Builder } from '../builder.js';
 import type { Node } from '../node.js';
-import type { Family, Primitive, TypeOf, Value } from './primitive.js';
-import { accumulated, checkAxes, highest, lowest, multiplier, offsets, without } from './values.js';
+import type { Family, Primitive, TypeOf } from './primitive.js';
+import { accumulated, checkAxes, without } from './values.js';
 
 type ReduceOp = 'sum' | 'reduceMax' | 'reduceMin' | 'prod' | 'argmax' | 'argmin';
 
@@ -19,29 +19,6 @@ function refuseEmpty(who: string, shape: Shape, axes: readonly number[]): void {
     throw new ShapeError(
       `${who}: nothing to choose from in ${showShape(shape)} over axes [${axes.join(', ')}]. Expected extents ≥ 1 there.`,
     );
-}
-
-/** Calls `visit` for each result with the offsets of the elements that it reduces. */
-function eachGroup(x: Value, axes: readonly number[], visit: (to: number, base: number, group: Int32Array) => void): void {
-  const strides = contiguousStrides(x.shape);
-  const pick = (list: readonly number[]) =>
-    offsets(
-      list.map((a) => x.shape[a]),
-      list.map((a) => strides[a]),
-    );
-  const sorted = [...axes].sort((a, b) => a - b);
-  const group = pick(sorted);
-  pick(without(x.shape.length, axes)).forEach((base, to) => {
-    visit(to, base, group);
-  });
-}
-
-function fold(out: Value, x: Value, axes: readonly number[], start: number, f: (acc: number, x: number) => number): void {
-  eachGroup(x, axes, (to, base, group) => {
-    let acc = start;
-    for (let i = 0; i < group.length; i++) acc = f(acc, x.data[base + group[i]]);
-    out.data[to] = acc;
-  });
 }
 
 /** A reduced result spread again over the axes it lost. */
@@ -62,8 +39,6 @@ const extreme = (op: 'reduceMax' | 'reduceMin'): Primitive<'reduceMax' | 'reduce
     refuseEmpty(op, x.shape, axes);
     return { shape, dtype: x.dtype };
   },
-  interpret: (out, [x], { axes }) =>
-    op === 'reduceMax' ? fold(out, x, axes, lowest(x.dtype), Math.max) : fold(out, x, axes, highest(x.dtype), Math.min),
   grad(o, dy, node) {
     const [x] = node.inputs;
     const { axes } = node.arg;
@@ -72,23 +47,11 @@ const extreme = (op: 'reduceMax' | 'reduceMin'): Primitive<'reduceMax' | 'reduce
   },
 });
 
-/** NaN wins, as it does in NumPy. */
-const position = (op: 'argmax' | 'argmin', beats: (x: number, best: number) => boolean): Primitive<'argmax' | 'argmin'> => ({
+const position = (op: 'argmax' | 'argmin'): Primitive<'argmax' | 'argmin'> => ({
   infer([x], { axis }): TypeOf {
     checkAxes(op, [axis], x.shape);
     refuseEmpty(op, x.shape, [axis]);
     return { shape: reducedShape(op, x.shape, [axis]), dtype: 'i32' };
-  },
-  interpret(out, [x], { axis }) {
-    eachGroup(x, [axis], (to, base, group) => {
-      let best = 0;
-      for (let i = 1; i < group.length; i++) {
-        const now = x.data[base + group[i]];
-        const old = x.data[base + group[best]];
-        if (!Number.isNaN(old) && (Number.isNaN(now) || beats(now, old))) best = i;
-      }
-      out.data[to] = best;
-    });
   },
   grad: null,
 });
@@ -96,14 +59,12 @@ const position = (op: 'argmax' | 'argmin', beats: (x: number, best: number) => b
 export const reduce: Family<ReduceOp> = {
   sum: {
     infer: ([x], { axes }) => ({ shape: reducedShape('sum', x.shape, axes), dtype: accumulated(x.dtype) }),
-    interpret: (out, [x], { axes }) => fold(out, x, axes, 0, (a, b) => a + b),
     grad: (o, dy, { inputs: [x], arg: { axes } }) => [expand(o, dy, x.shape, axes)],
   },
   reduceMax: extreme('reduceMax'),
   reduceMin: extreme('reduceMin'),
   prod: {
     infer: ([x], { axes }) => ({ shape: reducedShape('prod', x.shape, axes), dtype: accumulated(x.dtype) }),
-    interpret: (out, [x], { axes }) => fold(out, x, axes, 1, multiplier(out.dtype)),
     // Product of all others = (product before) × (product after): no division, so zeros are no trouble.
     grad(o, dy, { inputs: [x], arg: { axes } }) {
       if (!isFloat(x.dtype)) return [null];
@@ -122,6 +83,6 @@ export const reduce: Family<ReduceOp> = {
       return [o.mul(back, expand(o, dy, x.shape, axes))];
     },
   },
-  argmax: position('argmax', (x, best) => x > best),
-  argmin: position('argmin', (x, best) => x < best),
+  argmax: position('argmax'),
+  argmin: position('argmin'),
 };

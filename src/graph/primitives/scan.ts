@@ -1,11 +1,10 @@
 /** @file Running sum, product and maximum along an axis. */
 import { DTypeError } from '../../base/errors.js';
-import { size } from '../../base/shape.js';
 import type { Builder } from '../builder.js';
 import type { Node } from '../node.js';
 import type { PadDim } from './args.js';
-import type { Family, Primitive, TypeOf, Value } from './primitive.js';
-import { checkAxes, lowest, multiplier } from './values.js';
+import type { Family, Primitive, TypeOf } from './primitive.js';
+import { checkAxes } from './values.js';
 
 type ScanOp = 'cumsum' | 'cumprod' | 'cummax';
 
@@ -13,28 +12,6 @@ function infer(who: string, x: Node, axis: number): TypeOf {
   checkAxes(who, [axis], x.shape);
   if (x.dtype === 'bool') throw new DTypeError(`${who}: undefined on bool. Expected a number dtype, received bool. Cast it to i32.`);
   return { shape: x.shape, dtype: x.dtype };
-}
-
-function scan(
-  out: Value,
-  x: Value,
-  { axis, reverse, exclusive = false }: { axis: number; reverse: boolean; exclusive?: boolean },
-  start: number,
-  f: (acc: number, x: number) => number,
-): void {
-  const n = x.shape[axis];
-  const after = size(x.shape.slice(axis + 1));
-  const before = size(x.shape.slice(0, axis));
-  for (let b = 0; b < before; b++)
-    for (let a = 0; a < after; a++) {
-      let acc = start;
-      for (let i = 0; i < n; i++) {
-        const at = (b * n + (reverse ? n - 1 - i : i)) * after + a;
-        const next = f(acc, x.data[at]);
-        out.data[at] = exclusive ? acc : next;
-        acc = next;
-      }
-    }
 }
 
 /** x moved by `by` places against the scan's direction along `axis`, filled with `value`. */
@@ -58,13 +35,11 @@ function linearRecurrence(o: Builder, a: Node, b: Node, axis: number, reverse: b
 
 const cumsum: Primitive<'cumsum'> = {
   infer: ([x], { axis }) => infer('cumsum', x, axis),
-  interpret: (out, [x], arg) => scan(out, x, arg, 0, (a, b) => a + b),
   grad: (o, dy, { arg: { axis, reverse, exclusive } }) => [o.cumsum(dy, axis, { reverse: !reverse, exclusive })],
 };
 
 const cumprod: Primitive<'cumprod'> = {
   infer: ([x], { axis }) => infer('cumprod', x, axis),
-  interpret: (out, [x], arg) => scan(out, x, arg, 1, multiplier(x.dtype)),
   // dx[j] = (product before j) · Σ over results i that hold x[j] of dy[i] · (product between j and i):
   // the sum is a linear recurrence, so nothing is ever divided by x.
   grad(o, dy, { inputs: [x], arg: { axis, reverse, exclusive } }) {
@@ -77,7 +52,6 @@ const cumprod: Primitive<'cumprod'> = {
 
 const cummax: Primitive<'cummax'> = {
   infer: ([x], { axis }) => infer('cummax', x, axis),
-  interpret: (out, [x], arg) => scan(out, x, arg, lowest(x.dtype), Math.max),
   // The gradient goes to the latest element that set the maximum, as PyTorch's does.
   grad(o, dy, node) {
     const [x] = node.inputs;

@@ -1,8 +1,8 @@
 /** @file The rows without inputs: placeholders, host data, Variables, constants, iota. */
 import { DTypeError, InternalError, ShapeError } from '../../base/errors.js';
-import { contiguousStrides, sameShape, showShape, size } from '../../base/shape.js';
+import { sameShape, showShape, size } from '../../base/shape.js';
 import type { Family, TypeOf } from './primitive.js';
-import { checkAxes, decodeArray, roundTo } from './values.js';
+import { checkAxes } from './values.js';
 
 function declaredType(op: string, declared: TypeOf | undefined): TypeOf {
   if (!declared) throw new InternalError(`${op} is made with a declared shape and dtype, received none`);
@@ -12,12 +12,8 @@ function declaredType(op: string, declared: TypeOf | undefined): TypeOf {
   return { shape: declared.shape, dtype: declared.dtype };
 }
 
-const fed = (op: string) => (): never => {
-  throw new InternalError(`${op} has no meaning of its own: interpret feeds it`);
-};
-
 export const source: Family<'input' | 'buffer' | 'variable' | 'constant' | 'iota'> = {
-  input: { infer: (_, __, declared) => declaredType('input', declared), interpret: fed('input'), grad: null },
+  input: { infer: (_, __, declared) => declaredType('input', declared), grad: null },
   buffer: {
     infer(_, { data }, declared) {
       const type = declaredType('buffer', declared);
@@ -27,7 +23,6 @@ export const source: Family<'input' | 'buffer' | 'variable' | 'constant' | 'iota
         );
       return type;
     },
-    interpret: (out, _, { data }) => out.data.set(decodeArray(data, out.shape, out.dtype).data),
     grad: null,
   },
   variable: {
@@ -36,12 +31,10 @@ export const source: Family<'input' | 'buffer' | 'variable' | 'constant' | 'iota
         throw new InternalError(`variable "${variable.name}" is ${variable.dtype}${showShape(variable.shape)}, its node is not`);
       return { shape: variable.shape, dtype: variable.dtype };
     },
-    interpret: fed('variable'),
     grad: null,
   },
   constant: {
     infer: (_, __, declared) => declaredType('constant', declared),
-    interpret: (out, _, { value }) => void out.data.fill(roundTo(out.dtype, value)),
     grad: null,
   },
   iota: {
@@ -50,10 +43,6 @@ export const source: Family<'input' | 'buffer' | 'variable' | 'constant' | 'iota
       checkAxes('iota', [axis], type.shape);
       if (type.dtype === 'bool') throw new DTypeError('iota: bool cannot count. Expected a number dtype, received bool. Use i32.');
       return type;
-    },
-    interpret(out, _, { axis }) {
-      const stride = contiguousStrides(out.shape)[axis];
-      for (let i = 0; i < out.data.length; i++) out.data[i] = Math.floor(i / stride) % out.shape[axis];
     },
     grad: null,
   },

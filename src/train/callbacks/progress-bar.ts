@@ -1,6 +1,6 @@
 /**
- * @file The faces of training: a progress bar for terminals (one line, redrawn in place) and plain lines for logs. The
- * only code of train/ that writes to a terminal.
+ * @file The face of training: a progress bar for terminals (one line, redrawn in place) and plain lines for logs. With
+ * faces-node the only code of train/ that writes to a terminal.
  */
 import { checkOptionNames } from '../../base/option-names.js';
 import type { Callback, Logs, ProgressEvent, TrainParams } from './callback.js';
@@ -14,7 +14,7 @@ export interface Terminal {
   readonly isTTY?: boolean;
   readonly columns?: number;
 }
-const standardOutput = (): Terminal | null => {
+export const standardOutput = (): Terminal | null => {
   const { process } = globalThis as { process?: { stdout?: Terminal } };
   return process?.stdout ?? null;
 };
@@ -157,35 +157,4 @@ export function progressBar(options: ProgressBarOptions = {}): Callback {
       if (history.stopped !== null && !history.interrupted) terminal.write(`Stopped: ${history.stopped}.\n`);
     },
   };
-}
-
-/** A bar for evaluate and predict. */
-function passBar(phase: 'test' | 'predict', verbose: Verbose): Callback | null {
-  const terminal = standardOutput();
-  if (!terminal) return null;
-  const isTerminal = terminal.isTTY === true;
-  let shown = false;
-  const width = (): number => (terminal.columns ?? 80) - 1;
-  const end = (logs: Logs): void => {
-    if (isTerminal && shown) terminal.write('\r\x1b[K');
-    if (phase === 'test' && (verbose !== 'auto' || isTerminal)) terminal.write(`${formatLogs(logs)}\n`);
-  };
-  return {
-    ...(isTerminal && {
-      onProgress(event, { params }) {
-        shown = true;
-        terminal.write(`\r${barLine({ ...event, phase: 'predict' }, params, width())}\x1b[K`);
-      },
-    }),
-    onTestEnd: (logs) => end(logs),
-    onPredictEnd: () => end({}),
-  };
-}
-
-/** The face that `verbose` asks for. */
-export function faceFor(verbose: Verbose, phase: 'train' | 'test' | 'predict'): Callback[] {
-  if (verbose === 0) return [];
-  if (phase === 'train') return [progressBar({ verbose })];
-  const bar = passBar(phase, verbose);
-  return bar ? [bar] : [];
 }

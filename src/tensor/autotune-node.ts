@@ -3,7 +3,6 @@
  * once with each contraction's n-th best plan, n = 0, 1, …; all variants run in turn on scratch buffers, and each contraction
  * takes the plan whose kernels were quickest. What was found is kept on disk for the next process.
  */
-import { host } from '../base/host.js';
 import { log } from '../base/log.js';
 import { compileGraph, type Device, type GraphToCompile, type TargetInfo } from './engine.js';
 
@@ -15,28 +14,24 @@ const shortRounds = 400;
 /** A plan must save this share of the time of the model's choice. */
 const least = 0.03;
 
-/** Whether the user asked for it everywhere. */
-export const wantsAutotune = (): boolean => host.environment('TENON_AUTOTUNE') === '1';
+/** A device that can time kernels and keep what was found. */
+export type TunableDevice = Device & Required<Pick<Device, 'profile' | 'tunedPlans'>>;
 
 /** Measurements of all devices, one after another: two at a time would time each other. */
 let turn: Promise<unknown> = Promise.resolve();
 
 /**
  * `device.target` with the measured plans of all contractions of `graph`; those that the device's table doesn't hold are measured first, in
- * seconds to minutes. The target itself where the device has no profile or no table. Results may differ from untuned ones in rounding.
+ * seconds to minutes. Results may differ from untuned ones in rounding.
  */
-export function autotune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+export function autotune(name: string, graph: GraphToCompile, device: TunableDevice): Promise<TargetInfo> {
   const tuned = turn.then(() => tune(name, graph, device));
   turn = tuned.catch(() => undefined);
   return tuned;
 }
 
-async function tune(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
+async function tune(name: string, graph: GraphToCompile, device: TunableDevice): Promise<TargetInfo> {
   const { target, tunedPlans, profile } = device;
-  if (!tunedPlans || !profile) {
-    log.notice(`autotune: the device ${device.name} times no kernels, so the cost model decides`);
-    return target;
-  }
   const known = new Map(Object.entries(tunedPlans.load()));
   const placeOf = (contraction: string, plans: readonly string[]): number => plans.indexOf(known.get(contraction) ?? '');
   const tuned: TargetInfo = { ...target, choosePlan: (contraction, plans) => Math.max(0, placeOf(contraction, plans)) };
