@@ -26,17 +26,18 @@ function makeModel(): Sequential {
 }
 
 async function train(): Promise<void> {
+  training = new AbortController();
+  const { signal } = training;
+  const begun = performance.now();
   const { train: pictures, test } = await datasets.shapes({ train: 6400, test: 320 });
   model = makeModel();
-  training = new AbortController();
-  const begun = performance.now();
   let step = 0;
   await model.fit(pictures.x, pictures.y, {
     epochs: 5,
     batchSize: 32,
     validationData: [test.x, test.y],
     verbose: 0,
-    signal: training.signal,
+    signal,
     callbacks: [
       {
         // Loss and accuracy are means over the epoch so far.

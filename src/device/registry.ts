@@ -3,7 +3,7 @@
  * Devices are made at their first use. Bundles for browsers hold native/absent in place of native (package.json, imports).
  */
 import { NativeDevice, nativeUnusable } from '#native';
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, DeviceError } from '../base/errors.js';
 import { host } from '../base/host.js';
 import { log } from '../base/log.js';
 import type { Device } from './device.js';
@@ -60,10 +60,16 @@ export function currentDevice(): Device {
       reasons.push(`${name} cannot be used: ${reason}`);
       continue;
     }
+    try {
+      current = deviceNamed(name, 'device');
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error;
+      reasons.push(`${name} cannot be used: ${error.message}`);
+      continue;
+    }
     // In a browser there is no native device that anyone would miss.
     if (name === 'reference' || (reasons.length > 0 && host.name === 'node'))
       log.notice(`computing on ${name === 'reference' ? 'the slow reference device' : name}. ${reasons.join('; ')}`);
-    current = deviceNamed(name, 'device');
     return current;
   }
   throw new ConfigError(`device: none can be used. ${reasons.join('; ')}`);

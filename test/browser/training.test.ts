@@ -79,7 +79,7 @@ const page = `<!doctype html><title>tenon</title><canvas id="plot" width="600" h
     }
     clearInterval(watched);
     await report('model', data.bytes);
-    await report('outcome', JSON.stringify({ ...data.done, losses, late, long, tasks: late.length + losses.length }));
+    await report('outcome', JSON.stringify({ ...data.done, losses, late, long}));
     await report('done');
   };
 </script>`;
@@ -96,7 +96,6 @@ interface Outcome {
   readonly late: number[];
   /** Milliseconds of the tasks of 50 and more. */
   readonly long: number[];
-  readonly tasks: number;
 }
 
 // Not isolated, a page has no shared memory: whatever the device, it computes with one thread.
@@ -111,9 +110,10 @@ describe.skipIf(!chromium)('training in a page', () => {
     expect(mean(outcome.losses.slice(-5))).toBeLessThan(outcome.losses[0]);
   });
   it('leaves the page free: 99 % of its tasks take less than 50 ms', () => {
-    const { late, long, tasks } = outcome;
+    const { late, long } = outcome;
     expect(late.length).toBeGreaterThan((seconds * 1000) / 10 / 4);
-    expect(long.length / tasks).toBeLessThan(0.01);
+    // Of the timers alone: the steps' messages are thousands of short tasks.
+    expect(long.length / late.length).toBeLessThan(0.01);
     // Timers also come late when other programs take the processor.
     expect(late.filter((ms) => ms >= 50).length / late.length).toBeLessThan(0.1);
   });

@@ -2,6 +2,7 @@
 import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WasmDevice, wasmUnusable } from '../../src/device/wasm/wasm.js';
+import { loop } from '../../src/kernel/kernel.js';
 import { increment } from './increment.js';
 
 const workerThreads = process.getBuiltinModule('node:worker_threads');
@@ -59,6 +60,19 @@ describe('an engine', () => {
     expect(said).toHaveBeenCalledOnce();
     expect(said.mock.calls[0][0]).toMatch(/computing in the calling thread: .*workers are refused/);
   });
+
+  it('whose workers end at once computes in the calling thread, says why, and holds nobody up', async () => {
+    const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    workerThreads.Worker = class extends RealWorker {
+      constructor() {
+        super('process.exit(3)', { eval: true });
+      }
+    };
+    expect(await counted(new WasmDevice({ threads: 2 }))).toEqual([1]);
+    expect(said.mock.calls.flat()).toEqual([
+      expect.stringMatching(/computing in the calling thread: .*cannot be started: it ended with code 3$/),
+    ]);
+  });
 });
 
 describe('memory', () => {
@@ -91,9 +105,16 @@ describe('memory', () => {
     expect(await counted(device)).toEqual([1]);
   });
 
+  it('of more elements than kernels can count is refused', async () => {
+    const device = new WasmDevice({ threads: 1 });
+    expect(() => device.allocate('u8', 2 ** 31)).toThrow(/2147483648 elements of u8. Expected at most 2,147,483,647/);
+    expect(() => device.allocate('u8', -1)).toThrow(/-1 elements/);
+    await expect(device.compile(increment(2 ** 31))).rejects.toThrow(/more than 2,147,483,647 elements at once/);
+  });
+
   it('that is refused altogether is an error', () => {
     limited(16);
-    expect(() => new WasmDevice()).toThrow(/wasm: no memory: the engine refused 16 MiB/);
+    expect(() => new WasmDevice()).toThrow(/wasm: no memory: the engine refused 16 MiB.*ulimit -v/);
   });
 
   it('grows while workers run', async () => {
@@ -143,6 +164,34 @@ describe('a compute thread', () => {
     const y = device.allocate('i32', size);
     await expect(device.run(bad, [y])).rejects.toThrow(/wasm: a kernel failed: .*memory access out of bounds/);
     expect(await counted(device)).toEqual([1]);
+  });
+
+  it('still at its own call when another fails leaves the next run alone', async () => {
+    const device = new WasmDevice({ threads: 2 });
+    const [{ kernel }] = increment(size).calls;
+    const beyond = { ...kernel, body: kernel.body.map((s) => shifted(s)) as typeof kernel.body };
+    // So cheap by its estimate that one thread runs it, and long.
+    const again = loop('again', 0, 1000, kernel.body);
+    const long = { ...kernel, body: [again] };
+    const wide = { ...kernel, flops: 1e8 };
+    // In memory of the program's own: of two external buffers nobody knows that they are two, and one thread would have both calls.
+    const bytes = Math.ceil((4 * size) / 64) * 64;
+    const places = [
+      { kind: 'arena', offset: 0 },
+      { kind: 'arena', offset: bytes },
+      { kind: 'external', slot: 0 },
+    ] as const;
+    const buffers = places.map((place) => ({ dtype: 'i32' as const, size, place }));
+    const calls = [beyond, long, wide].map((k, i) => ({ kernel: k, buffers: [i] }));
+    const bad = await device.compile({ calls, buffers, arenaBytes: 2 * bytes, externals: 1 });
+    const many = Array.from({ length: 1000 }, () => ({ kernel: wide, buffers: [0] }));
+    const good = await device.compile({ calls: many, buffers: [buffers[2]], arenaBytes: 0, externals: 1 });
+    await expect(device.run(bad, [device.allocate('i32', size)])).rejects.toThrow(/a kernel failed/);
+    for (let n = 0; n < 30; n++) {
+      const fresh = device.allocate('i32', size);
+      await device.run(good, [fresh]);
+      expect(new Set(await device.read(fresh))).toEqual(new Set([1000]));
+    }
   });
 });
 

@@ -37,9 +37,10 @@ export class WasmHeap {
         refusal = error;
       }
     }
-    throw new DeviceError(`wasm: no memory: the engine refused ${mib(firstPages * page)}. Close what else uses memory.`, {
-      cause: refusal,
-    });
+    throw new DeviceError(
+      `wasm: no memory: the engine refused ${mib(firstPages * page)}. It reserves gigabytes of addresses: raise the limit on them (ulimit -v, the container's), or set TENON_DEVICE=reference.`,
+      { cause: refusal },
+    );
   }
 
   get used(): number {
@@ -88,7 +89,7 @@ export class WasmHeap {
     const refuse = (cause?: unknown): never => {
       const largest = Math.max(most * page + atEnd, ...this.#free.map((r) => r.bytes));
       throw new DeviceError(
-        `wasm: no memory for ${what} (${mib(size)}): ${mib(this.#used)} of ${mib(this.maximum * page)} are in use, and at most ${mib(largest)} would fit. Use a smaller batch or model, or a device with more memory.`,
+        `wasm: no memory for ${what} (${mib(size)}): ${mib(this.#used)} of ${mib(this.maximum * page)} are in use, and at most ${mib(largest)} would fit. Use a smaller batch or model, or a device with more memory. Tensors that nothing holds give theirs back at an await, not within a synchronous loop.`,
         { cause },
       );
     };

@@ -24,7 +24,11 @@ function startThread(onMessage: (message: FromThread) => void, onDeath: (why: st
   }
   const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
   const worker = new Worker(url, { name: 'tenon compute' });
-  worker.onmessage = (event: MessageEvent<FromThread>) => onMessage(event.data);
+  worker.onmessage = (event: MessageEvent<FromThread>) => {
+    // Its first word: the text is loaded.
+    URL.revokeObjectURL(url);
+    onMessage(event.data);
+  };
   worker.onerror = (event) => onDeath(event.message || 'the worker was refused');
   return { post: (m) => worker.postMessage(m), hold: () => undefined, stop: () => worker.terminate() };
 }
@@ -56,6 +60,8 @@ export class ThreadPool {
   /** Starts the workers. Rejects with DeviceError when they can't be had. */
   async start(): Promise<void> {
     const started = this.#expect();
+    started.catch(() => undefined);
+    const timer = setTimeout(() => this.#die(`none within ${startTimeout / 1000} s`), startTimeout);
     try {
       for (let thread = 0; thread < this.threads; thread++) {
         this.#heard.push(0);
@@ -66,12 +72,14 @@ export class ThreadPool {
         this.#members.push(member);
         member.post({ kind: 'start', memory: this.#memory, thread, threads: this.threads, cells });
       }
-      const timer = setTimeout(() => this.#die(`it did not start within ${startTimeout / 1000} s`), startTimeout);
       await this.#held(started);
-      clearTimeout(timer);
     } catch (error) {
       this.stop();
-      throw new DeviceError(`wasm: compute threads cannot be started: ${error instanceof Error ? error.message : String(error)}`);
+      throw new DeviceError(
+        `wasm: compute threads cannot be started: ${this.#death ?? (error instanceof Error ? error.message : String(error))}`,
+      );
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -14,7 +14,7 @@ import { wasmScratchBytes } from '../../render/wasm.js';
 import { probeModule, renderWasmModule } from '../../render/wasm-module.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
 import { FifoQueue } from '../queue.js';
-import { estimateNs, schedule } from '../schedule.js';
+import { type CallSchedule, estimateNs, schedule } from '../schedule.js';
 import { threadCount } from '../threads.js';
 import { WasmHeap } from './heap.js';
 import { ThreadPool } from './pool.js';
@@ -25,6 +25,8 @@ const shortRun = 10_000;
 /** Below this they don't wait for the threads to start: the first weights of a model are there before. */
 const quickRun = 10_000_000;
 
+/** Kernels compute with indices of 32 bits and a sign. */
+const mostElements = 2 ** 31 - 1;
 /** Threads count the finished ones in 16 bits. */
 const mostCalls = 65_535;
 
@@ -137,6 +139,17 @@ export function wasmUnusable(): string | null {
   return null;
 }
 
+const refusedModule = (cause: unknown): never => {
+  throw new DeviceError(`wasm: the engine refused a program: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+};
+function moduleOf(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (cause) {
+    return refusedModule(cause);
+  }
+}
+
 /** Settings for tests; what is left out is found. */
 export interface WasmDeviceOptions {
   readonly threads?: number;
@@ -195,6 +208,10 @@ export class WasmDevice implements Device {
   allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
     if (data && data.length !== size)
       throw new DeviceError(`wasm: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    if (!(Number.isSafeInteger(size) && size >= 0 && size <= mostElements))
+      throw new DeviceError(
+        `wasm: no memory for ${size} elements of ${dtype}. Expected at most ${mostElements.toLocaleString('en')}. Use a smaller batch or model.`,
+      );
     const [bytes, what] = [size * dtypes[dtype].bytes, `${size} elements of ${dtype}`];
     const address = data ? this.#heap.allocate(bytes, what) : this.#heap.allocateZeros(bytes, what);
     if (data) this.#view(dtype, address, size).set(data);
@@ -213,7 +230,7 @@ export class WasmDevice implements Device {
     const threads = this.#threads();
     const rendered = this.#render(program);
     // Handing a small module to the engine's compiler threads and back takes longer than compiling it.
-    const module = rendered.bytes.length < 4096 ? new WebAssembly.Module(rendered.bytes) : await WebAssembly.compile(rendered.bytes);
+    const module = rendered.bytes.length < 4096 ? moduleOf(rendered.bytes) : await WebAssembly.compile(rendered.bytes).catch(refusedModule);
     const executable = this.#executable(program, rendered.exports, module, start);
     const pool = executable.estimate < quickRun ? this.#started : await threads;
     if (pool && executable.estimate >= shortRun) await this.#give(pool, executable);
@@ -223,7 +240,7 @@ export class WasmDevice implements Device {
   compileSync(program: Program): Executable {
     const start = performance.now();
     const { bytes, exports } = this.#render(program);
-    return this.#executable(program, exports, new WebAssembly.Module(bytes), start);
+    return this.#executable(program, exports, moduleOf(bytes), start);
   }
 
   #render(program: Program): { bytes: Uint8Array<ArrayBuffer>; exports: readonly string[] } {
@@ -282,13 +299,26 @@ export class WasmDevice implements Device {
     const count = program.calls.length;
     if (count > mostCalls)
       throw new DeviceError(`wasm: a program of ${count} kernels. Expected at most ${mostCalls}. Use fewer layers a step.`);
+    const large = program.buffers.find((b) => b.size > mostElements) ?? program.calls.find((c) => c.kernel.grid.extent > mostElements);
+    if (large)
+      throw new DeviceError(
+        `wasm: a program goes over more than ${mostElements.toLocaleString('en')} elements at once. Use a smaller batch or model.`,
+      );
     const taken = take(4 * count * threads, "a program's progress");
     const done = take(4 * count, "a program's progress");
     const times = isTimed ? take(8 * count, "a program's times") : 0;
+    const scratch = scratchOf(program, plan.calls, threads);
     let first = 0;
     const calls = program.calls.map(({ kernel, buffers }, i) => {
       const { owner, barrier } = plan.calls[i];
-      const call = { run: exports[i], extent: kernel.grid.extent, buffers: table + 4 * first, owner, barrier: barrier || isTimed };
+      const call = {
+        run: exports[i],
+        extent: kernel.grid.extent,
+        buffers: table + 4 * first,
+        owner,
+        barrier: barrier || isTimed,
+        scratch: scratch.of(i),
+      };
       first += buffers.length;
       return call;
     });
@@ -299,8 +329,8 @@ export class WasmDevice implements Device {
         program,
         compileSeconds: (performance.now() - start) / 1000,
         record,
-        plan: { id: record.id, module, calls, taken, done, times },
-        scratch: program.calls.reduce((n, c) => Math.max(n, wasmScratchBytes(c.kernel)), 64),
+        plan: { id: record.id, module, calls, scratchBytes: scratch.shared, taken, done, times },
+        scratch: scratch.bytes,
         table,
         args,
       },
@@ -345,7 +375,7 @@ export class WasmDevice implements Device {
   #runHere(e: WasmExecutable): void {
     const functions = e.local(this.#heap.memory);
     const { calls } = e.plan;
-    for (let i = 0; i < calls.length; i++) functions[i](calls[i].buffers, 0, calls[i].extent, this.#scratch.address);
+    for (let i = 0; i < calls.length; i++) functions[i](calls[i].buffers, 0, calls[i].extent, this.#scratch.address + calls[i].scratch);
   }
 
   /** Runs once, every call between meetings of all threads; gives the milliseconds of each. */
@@ -358,7 +388,7 @@ export class WasmDevice implements Device {
         const e = this.#bind(executable, given);
         return e.local(this.#heap.memory).map((run, i) => {
           const start = performance.now();
-          run(plan.calls[i].buffers, 0, plan.calls[i].extent, this.#scratch.address);
+          run(plan.calls[i].buffers, 0, plan.calls[i].extent, this.#scratch.address + plan.calls[i].scratch);
           return performance.now() - start;
         });
       }
@@ -389,23 +419,22 @@ export class WasmDevice implements Device {
           `wasm device: external ${b.place.slot} should hold ${b.size} of ${b.dtype}, received ${given.size} of ${given.dtype}.`,
         );
     }
-    this.#arena = this.#area(this.#arena, program.arenaBytes, 1, 'the temporaries of a program');
-    this.#scratch = this.#area(this.#scratch, e.scratch, this.target.threads, 'the scratch memory of kernels');
+    this.#arena = this.#area(this.#arena, program.arenaBytes, 'the temporaries of a program');
+    this.#scratch = this.#area(this.#scratch, e.scratch, 'the scratch memory of kernels');
     const words = this.#words;
     words[cells.scratch] = this.#scratch.address;
-    words[cells.scratchBytes] = this.#scratch.bytes;
     for (const [i, { kind, value }] of e.args.entries())
       words[e.table / 4 + i] =
         kind === 'address' ? value : kind === 'arena' ? this.#arena.address + value : buffer(externals[value]).address;
     return e;
   }
 
-  /** An area of at least so many bytes (`copies` of them); what it held is lost. */
-  #area(area: { address: number; bytes: number }, bytes: number, copies: number, what: string): { address: number; bytes: number } {
+  /** An area of at least so many bytes; what it held is lost. */
+  #area(area: { address: number; bytes: number }, bytes: number, what: string): { address: number; bytes: number } {
     if (bytes <= area.bytes) return area;
     if (area.bytes > 0) this.#heap.free(area.address);
     area.bytes = 0;
-    return { address: this.#heap.allocate(bytes * copies, what), bytes };
+    return { address: this.#heap.allocate(bytes, what), bytes };
   }
 
   #copy(b: DeviceBuffer): TypedArray {
@@ -438,6 +467,24 @@ export class WasmDevice implements Device {
   idle(): Promise<void> {
     return this.#queue.idle();
   }
+}
+
+/** How the scratch memory of a program is cut: a part for each thread in the calls that all run, then one for each thread's own calls. */
+function scratchOf(
+  program: Program,
+  calls: readonly CallSchedule[],
+  threads: number,
+): { shared: number; bytes: number; of(call: number): number } {
+  const most = (owner: number): number =>
+    program.calls.reduce((n, c, i) => (calls[i].owner === owner ? Math.max(n, wasmScratchBytes(c.kernel)) : n), 0);
+  const shared = most(-1);
+  const starts: number[] = [];
+  let bytes = shared * threads;
+  for (let owner = 0; owner < threads; owner++) {
+    starts.push(bytes);
+    bytes += most(owner);
+  }
+  return { shared, bytes: Math.max(64, bytes), of: (call) => starts[calls[call].owner] ?? 0 };
 }
 
 /** Whether memory can be shared: a browser gives it to isolated pages only. */

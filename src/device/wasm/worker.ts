@@ -15,9 +15,8 @@ export const cells = {
   /** Finished calls of the run, with its ticket in the high half, so that a late thread cannot touch the next run. */
   finished: 80,
   sleepers: 96,
-  /** Address of the threads' scratch areas, and the bytes of each. */
+  /** Address of the scratch memory of the run's kernels. */
   scratch: 112,
-  scratchBytes: 113,
 } as const;
 
 export interface ThreadCall {
@@ -29,12 +28,16 @@ export interface ThreadCall {
   readonly owner: number;
   /** Whether all calls before must be over. */
   readonly barrier: boolean;
+  /** Where in the scratch memory its own lies, if one thread runs it. */
+  readonly scratch: number;
 }
 
 export interface ThreadPlan {
   readonly id: number;
   readonly module: WebAssembly.Module;
   readonly calls: readonly ThreadCall[];
+  /** Bytes of scratch memory of each thread in the calls that all run. */
+  readonly scratchBytes: number;
   /** Addresses: chunks taken of each thread's part of each call, chunks finished of each call, and when each call ended (f64; 0: not wanted). */
   readonly taken: number;
   readonly done: number;
@@ -134,14 +137,14 @@ export function computeThread(): void {
   };
   /** This thread's way through a run. */
   const execute = (plan: Plan, ticket: number): void => {
-    const scratch = Atomics.load(words, at.scratch) + thread * Atomics.load(words, at.scratchBytes);
+    const scratch = Atomics.load(words, at.scratch);
     for (const [i, call] of plan.calls.entries()) {
       if (call.barrier && !awaitCalls(ticket, i)) return;
       if (call.owner >= 0 && call.owner !== thread) continue;
-      if (call.owner < 0) share(plan, i, ticket, scratch);
+      if (call.owner < 0) share(plan, i, ticket, scratch + thread * plan.scratchBytes);
       // Even its owner takes a call: it may come late, and see the plan of the next run.
       else if (Atomics.compareExchange(words, plan.taken / 4 + i * threads, ticket << 16, (ticket << 16) + 1) === ticket << 16) {
-        call.run(call.buffers, 0, call.extent, scratch);
+        call.run(call.buffers, 0, call.extent, scratch + call.scratch);
         finish(plan, ticket);
       }
     }
