@@ -1,5 +1,5 @@
 /** @file Which loops the WebAssembly renderer runs four iterations of at once, and how indices differ between them. */
-import type { Expr, Stmt } from '../kernel/kernel.js';
+import type { Expr, Kernel, Stmt } from '../kernel/kernel.js';
 
 export const isStepOne = (step: number | null): boolean => step === 1;
 
@@ -64,4 +64,51 @@ export function canWiden(loop: Stmt & { kind: 'for' }): boolean {
       }
     });
   return check(loop.body);
+}
+
+/** The largest end of a kernel's loops, as far as its constants tell. */
+export function widestLoop(kernel: Kernel): number {
+  const most = new Map([[kernel.grid.name, kernel.grid.extent - 1]]);
+  /** No index is larger; 0 where that isn't known. */
+  const bound = (e: Expr): number => {
+    if (e.kind === 'const') return e.value;
+    if (e.kind === 'var') return most.get(e.name) ?? 0;
+    if (e.kind !== 'op') return 0;
+    const [a, b] = e.args.map(bound);
+    switch (e.op) {
+      case 'add':
+        return a + b;
+      case 'mul':
+        return a * b;
+      case 'idiv':
+        return b > 0 ? Math.floor(a / b) : 0;
+      case 'mod':
+        return Math.min(a, b - 1);
+      case 'min':
+        return Math.min(a, b);
+      case 'max':
+        return Math.max(a, b);
+      case 'sub':
+        return a;
+      default:
+        return 0;
+    }
+  };
+  let widest = kernel.grid.extent;
+  const walk = (body: readonly Stmt[]): void => {
+    for (const s of body) {
+      if (s.kind === 'let' && s.value.type === 'index') most.set(s.name, bound(s.value));
+      else if (s.kind === 'for') {
+        const end = bound(s.to);
+        widest = Math.max(widest, end);
+        most.set(s.name, end - 1);
+        walk(s.body);
+      } else if (s.kind === 'if') {
+        walk(s.then);
+        walk(s.otherwise ?? []);
+      }
+    }
+  };
+  walk(kernel.body);
+  return widest;
 }

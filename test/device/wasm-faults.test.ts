@@ -1,8 +1,12 @@
 /** @file What the wasm device does where something is missing, refused or dies: a clear error or a stated fallback, never a wrong number. */
 import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { compileGraph } from '../../src/compile/compile.js';
 import { WasmDevice, wasmUnusable } from '../../src/device/wasm/wasm.js';
+import { ops } from '../../src/graph/builder.js';
 import { loop } from '../../src/kernel/kernel.js';
+import type { Program } from '../../src/kernel/program.js';
+import { feed } from '../conformance/harness.js';
 import { increment } from './increment.js';
 
 const workerThreads = process.getBuiltinModule('node:worker_threads');
@@ -110,6 +114,10 @@ describe('memory', () => {
     expect(() => device.allocate('u8', 2 ** 31)).toThrow(/2147483648 elements of u8. Expected at most 2,147,483,647/);
     expect(() => device.allocate('u8', -1)).toThrow(/-1 elements/);
     await expect(device.compile(increment(2 ** 31))).rejects.toThrow(/more than 2,147,483,647 elements at once/);
+    // Of an array that is never made, whose largest element is found in one loop.
+    const all = ops.reduceMax(ops.broadcast(feed('f32', [1, 1]).node, [65536, 32770]), [0, 1]);
+    const { program } = compileGraph({ outputs: [all], writes: [] }, device.target);
+    await expect(device.compile(program)).rejects.toThrow(/elements at once/);
   });
 
   it('that is refused altogether is an error', () => {
@@ -194,6 +202,28 @@ describe('a compute thread', () => {
     }
   });
 });
+
+it('threads that come late to a failed run leave it alone', async () => {
+  const device = new WasmDevice({ threads: 16 });
+  const [{ kernel }] = increment(size).calls;
+  const wide = { ...kernel, flops: 1e8 };
+  const beyond = { ...wide, body: kernel.body.map((s) => shifted(s)) as typeof kernel.body };
+  const buffers = [{ dtype: 'i32' as const, size, place: { kind: 'external' as const, slot: 0 } }];
+  const programOf = (kernels: (typeof wide)[]): Program => ({
+    calls: kernels.map((k) => ({ kernel: k, buffers: [0] })),
+    buffers,
+    arenaBytes: 0,
+    externals: 1,
+  });
+  const bad = await device.compile(programOf([beyond, wide, wide]));
+  const good = await device.compile(programOf(new Array<typeof wide>(50).fill(wide)));
+  for (let n = 0; n < 40; n++) {
+    await expect(device.run(bad, [device.allocate('i32', size)])).rejects.toThrow(/a kernel failed/);
+    const fresh = device.allocate('i32', size);
+    await device.run(good, [fresh]);
+    expect(new Set(await device.read(fresh))).toEqual(new Set([50]));
+  }
+}, 60_000);
 
 /** The same statement with every index far beyond memory. */
 function shifted(x: unknown): unknown {

@@ -89,7 +89,7 @@ export class WasmHeap {
     const refuse = (cause?: unknown): never => {
       const largest = Math.max(most * page + atEnd, ...this.#free.map((r) => r.bytes));
       throw new DeviceError(
-        `wasm: no memory for ${what} (${mib(size)}): ${mib(this.#used)} of ${mib(this.maximum * page)} are in use, and at most ${mib(largest)} would fit. Use a smaller batch or model, or a device with more memory. Tensors that nothing holds give theirs back at an await, not within a synchronous loop.`,
+        `wasm: no memory for ${what} (${mib(size)}): ${mib(this.#used)} of ${mib(this.maximum * page)} are in use, and at most ${mib(largest)} would fit. Use a smaller batch or model, or a device with more memory. Tensors that nothing holds give theirs back when the event loop has its turn, not within a synchronous loop.`,
         { cause },
       );
     };

@@ -61,7 +61,10 @@ export class ThreadPool {
   async start(): Promise<void> {
     const started = this.#expect();
     started.catch(() => undefined);
-    const timer = setTimeout(() => this.#die(`none within ${startTimeout / 1000} s`), startTimeout);
+    let timer = setTimeout(() => {
+      // A calling thread that was busy all the time has their answers still unread.
+      timer = setTimeout(() => this.#die(`none within ${startTimeout / 1000} s`), 1000);
+    }, startTimeout);
     try {
       for (let thread = 0; thread < this.threads; thread++) {
         this.#heard.push(0);
@@ -92,7 +95,7 @@ export class ThreadPool {
   async add(plan: ThreadPlan): Promise<void> {
     await this.#held(this.#tell({ kind: 'plan', plan }));
   }
-  /** Resolves when no thread looks at the plan's memory any more, nor is in a run that was under way. */
+  /** Resolves when no thread looks at the plan's memory any more, nor is in a run that was under way (0: nor will begin it). */
   forget(id: number): Promise<void> {
     return this.#held(this.#tell({ kind: 'forget', id }));
   }
@@ -111,7 +114,7 @@ export class ThreadPool {
         ticket,
         settle: (failure) => {
           if (failure === null) resolve();
-          else reject(this.#death === null ? new DeviceError(`wasm: a kernel failed: ${failure}`) : deadThread(failure));
+          else reject(this.#death === null ? new DeviceError(`wasm: a kernel failed: ${failure}`) : deadThread(this.#death));
         },
       };
     });

@@ -11,6 +11,7 @@ import { printKernel } from '../../kernel/print.js';
 import type { Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { wasmScratchBytes } from '../../render/wasm.js';
+import { widestLoop } from '../../render/wasm-lanes.js';
 import { probeModule, renderWasmModule } from '../../render/wasm-module.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
 import { FifoQueue } from '../queue.js';
@@ -244,6 +245,13 @@ export class WasmDevice implements Device {
   }
 
   #render(program: Program): { bytes: Uint8Array<ArrayBuffer>; exports: readonly string[] } {
+    const count = program.calls.length;
+    if (count > mostCalls)
+      throw new DeviceError(`wasm: a program of ${count} kernels. Expected at most ${mostCalls}. Use fewer layers a step.`);
+    if (program.buffers.some((b) => b.size > mostElements) || program.calls.some((c) => widestLoop(c.kernel) > mostElements))
+      throw new DeviceError(
+        `wasm: a program goes over more than ${mostElements.toLocaleString('en')} elements at once. Use a smaller batch or model.`,
+      );
     const { initial, maximum } = this.#heap;
     return renderWasmModule(
       program.calls.map((c) => c.kernel),
@@ -282,9 +290,13 @@ export class WasmDevice implements Device {
     const plan = schedule(program, threads);
     const memory: number[] = [];
     const take = (bytes: number, what: string): number => {
-      const at = this.#heap.allocate(bytes, what);
-      memory.push(at);
-      return at;
+      try {
+        memory.push(this.#heap.allocate(bytes, what));
+      } catch (error) {
+        for (const at of memory) this.#heap.free(at);
+        throw error;
+      }
+      return memory[memory.length - 1];
     };
     const places = program.buffers.map(({ dtype, size, place }): WasmExecutable['args'][number] => {
       if (place.kind === 'external') return { kind: 'external', value: place.slot };
@@ -297,13 +309,6 @@ export class WasmDevice implements Device {
     const args = program.calls.flatMap((c) => c.buffers.map((i) => places[i]));
     const table = take(args.length * 4, "a program's addresses");
     const count = program.calls.length;
-    if (count > mostCalls)
-      throw new DeviceError(`wasm: a program of ${count} kernels. Expected at most ${mostCalls}. Use fewer layers a step.`);
-    const large = program.buffers.find((b) => b.size > mostElements) ?? program.calls.find((c) => c.kernel.grid.extent > mostElements);
-    if (large)
-      throw new DeviceError(
-        `wasm: a program goes over more than ${mostElements.toLocaleString('en')} elements at once. Use a smaller batch or model.`,
-      );
     const taken = take(4 * count * threads, "a program's progress");
     const done = take(4 * count, "a program's progress");
     const times = isTimed ? take(8 * count, "a program's times") : 0;

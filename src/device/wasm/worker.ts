@@ -178,8 +178,11 @@ export function computeThread(): void {
       words = new Int32Array(memory.buffer);
     } else {
       received++;
-      if (message.kind === 'forget') plans.delete(message.id);
-      else {
+      if (message.kind === 'forget') {
+        plans.delete(message.id);
+        // No plan has the number 0: the run of the moment failed, and who hasn't begun it must not.
+        if (message.id === 0) lastTicket = Atomics.load(words, at.ticket);
+      } else {
         try {
           const { plan } = message;
           const { exports } = new WebAssembly.Instance(plan.module, { t: { memory }, m: Math as unknown as WebAssembly.ModuleImports });
