@@ -2,39 +2,15 @@
  * @file Contenders in Chromium: a page that is cross-origin isolated, so that memory can be shared, with a module worker for each. A
  * worker asks this server for a request, answers it, and asks again; nothing but the steps is timed, by the worker's own clock.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { openChromium } from '../scripts/chromium.js';
 import { libraries, type PeerSetting } from './javascript.js';
 import { peerProgram, root } from './paths.js';
 import { type Answering, isObject, type Json } from './peers.js';
 
-/** TENON_CHROMIUM, or a Chromium of the PATH; null where there is none. */
-export function findChromium(): string | null {
-  const wish = process.env.TENON_CHROMIUM;
-  const folders = (process.env.PATH ?? '').split(delimiter);
-  const files = ['chromium', 'chromium-browser', 'google-chrome'].flatMap((name) => folders.map((folder) => join(folder, name)));
-  return (wish === undefined ? files : [wish]).find((file) => existsSync(file)) ?? null;
-}
-
-const flags = [
-  '--headless=new',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-dev-shm-usage',
-  '--disable-extensions',
-  '--disable-background-networking',
-  '--disable-component-update',
-  // A page that nobody looks at must not be slowed down.
-  '--disable-background-timer-throttling',
-  '--disable-renderer-backgrounding',
-  '--disable-backgrounding-occluded-windows',
-  '--no-first-run',
-];
 /** A worker that doesn't answer for so long is taken for dead: the largest turn lasts a few seconds. */
 const patienceMs = 180_000;
 /** A question is answered with nothing after so long, and asked again: no proxy or browser gives up on it. */
@@ -191,22 +167,17 @@ for (const address of ${JSON.stringify(addresses)}) {
     answer(request, response).catch((error: Error) => response.writeHead(500).end(error.message));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const profile = await mkdtemp(join(tmpdir(), 'tenon-bench-chromium-'));
-  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const child = spawn(program, [...flags, `--user-data-dir=${profile}`, address], { stdio: 'ignore' });
-  const fail = (why: string): void => {
-    for (const worker of workers) worker.fail(why);
-  };
-  child.on('error', (error) => fail(`${program} does not start: ${error.message}`));
-  child.on('exit', (code, signal) => fail(`${program} ended (${signal ?? `exit code ${code}`})`));
+  const chromium = openChromium(program, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  chromium.ended.catch((error: Error) => {
+    for (const worker of workers) worker.fail(error.message);
+  });
   return {
     version: () => /(?:Headless)?(Chrome\/\d+)/.exec(agent)?.[1].replace('/', ' ') ?? 'Chromium',
     workers,
     async close() {
-      await ended(child);
+      await chromium.close();
       server.closeAllConnections();
       server.close();
-      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }
@@ -215,13 +186,4 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   let text = '';
   for await (const part of request.setEncoding('utf8')) text += String(part);
   return text;
-}
-
-/** Ends a process, waiting for it: its profile's folder is removed afterwards. */
-function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return Promise.resolve();
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill();
-  const force = setTimeout(() => child.kill('SIGKILL'), 5000);
-  return gone.then(() => clearTimeout(force));
 }

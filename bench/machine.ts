@@ -1,7 +1,8 @@
 /** @file Where the figures come from: machine, commit, and the rate of the best product of matrices that anybody reaches on it. */
 import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { compileStep, getDevice, matmul, random, variable, zeros } from 'tenon';
+import { getDevice } from 'tenon';
+import { measureProductRate } from '#tenon/cli/product-rate.js';
 import { root } from './paths.js';
 import type { PeerProcess } from './peers.js';
 
@@ -43,31 +44,9 @@ export function describeMachine(): Machine {
 export const machineLine = (m: Machine): string =>
   `${m.date} · commit ${m.commit} · ${m.cpu}, ${m.threads} threads, ${m.memoryGiB} GiB · Node ${m.node} · ${m.device}`;
 
-/** GFLOP/s of Tenon's own product of squares: the best of about half a second. */
-async function ownProductRate(): Promise<number> {
-  const [a, b] = [1, 2].map((seed) => variable(random.uniform([size, size], -1, 1, { seed })));
-  const c = variable(zeros([size, size]));
-  const step = await compileStep(
-    () => {
-      c.assign(matmul(a, b));
-      return { outputs: [] };
-    },
-    [],
-    { name: 'product rate' },
-  );
-  let best = Number.POSITIVE_INFINITY;
-  const end = performance.now() + 600;
-  while (performance.now() < end) {
-    const start = performance.now();
-    await step.run();
-    best = Math.min(best, performance.now() - start);
-  }
-  return (2 * size ** 3) / best / 1e6;
-}
-
 /** GFLOP/s of the best product that Tenon or a peer reaches here, and whose it is. */
 export async function productRate(peer: PeerProcess | null): Promise<{ gflops: number; by: string }> {
-  const own = await ownProductRate();
+  const { gflops: own } = await measureProductRate(size, 600);
   const other = peer ? await peer.productRate(size, availableParallelism()) : 0;
   return own >= other ? { gflops: own, by: 'Tenon' } : { gflops: other, by: peer?.name ?? '' };
 }

@@ -3,7 +3,8 @@
  * of them may have threads. TENON_DEVICE puts another device in wasm's place.
  */
 import { availableParallelism } from 'node:os';
-import { type Browser, findChromium, openBrowser, type WorkerSetting } from './browser.js';
+import { findChromium } from '../scripts/chromium.js';
+import { type Browser, openBrowser, type WorkerSetting } from './browser.js';
 import { describeLibrary, findLibraries, type Library, libraries, startLibrary } from './javascript.js';
 import { type Contender, markdownTable, type Result, race, withRates } from './measure.js';
 import type { Answering } from './peers.js';

@@ -32,6 +32,9 @@ export class InternalError extends TenonError {
   }
 }
 
+/** What a thrown value says of itself. */
+export const reasonOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
 /** `value` as errors quote it: JSON, and only its beginning where that is long. What a file holds must not fill a screen. */
 export function quote(value: unknown, most = 80): string {
   const text: string | undefined = JSON.stringify(value);

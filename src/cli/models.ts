@@ -1,6 +1,6 @@
 /** @file The models of the command line: the two that it can build, files, and whether a model fits a data set. */
 import { stat } from 'node:fs/promises';
-import { quote } from '../base/errors.js';
+import { quote, reasonOf } from '../base/errors.js';
 import { decodeUtf8, isRecord } from '../io/bytes.js';
 import { readFileBytes } from '../io/read-file-node.js';
 import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
@@ -85,9 +85,7 @@ export async function loadModelFile(path: string): Promise<LoadedModel> {
   try {
     config = JSON.parse(decodeUtf8(bytes));
   } catch (error) {
-    throw new UsageError(
-      `model: ${path} is no JSON (${error instanceof Error ? error.message : String(error)}). Expected { className, config }.`,
-    );
+    throw new UsageError(`model: ${path} is no JSON (${reasonOf(error)}). Expected { className, config }.`);
   }
   if (!isSerialized(config))
     throw new UsageError(`model: ${path} describes no model. Expected { className, config }, received ${quote(config)}.`);

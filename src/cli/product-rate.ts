@@ -1,8 +1,7 @@
 /** @file How many f32 operations a second the current device does in a product of two square matrices. */
 import { compileStep, matmul, random, variable, zeros } from '../tensor/index.js';
 
-/** Milliseconds of measuring, and runs at least: on a slow device a few runs last longer. */
-const budgetMs = 300;
+/** Runs at least: on a slow device a few last longer than the time there is. */
 const leastRuns = 3;
 
 export interface ProductRate {
@@ -12,10 +11,11 @@ export interface ProductRate {
 }
 
 /**
- * The best of about 0.3 s on the current device: other work on the machine lowers a rate, and nothing raises it. Throws what the device throws.
+ * The best of some time on the current device: other work on the machine lowers a rate, and nothing raises it. Throws what the device throws.
  * @param size one that keeps the device busy for some milliseconds.
+ * @param budgetMs milliseconds of measuring.
  */
-export async function measureProductRate(size: number): Promise<ProductRate> {
+export async function measureProductRate(size: number, budgetMs = 300): Promise<ProductRate> {
   const [a, b] = [1, 2].map((seed) => variable(random.uniform([size, size], -1, 1, { seed })));
   const c = variable(zeros([size, size]));
   // Into a Variable: nothing is copied in or out, so that a run is the product alone.

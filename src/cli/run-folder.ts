@@ -4,7 +4,7 @@
  */
 import { copyFile, mkdir, readdir, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { FormatError } from '../base/errors.js';
+import { FormatError, reasonOf } from '../base/errors.js';
 import { isRecord } from '../io/bytes.js';
 import { makeFolders } from '../io/make-folder-node.js';
 import { defaultEpochs } from './datasets.js';
@@ -144,9 +144,7 @@ async function takeFolder(option: string, folder: string): Promise<RunLock> {
     return await lockRun(option, folder);
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(
-      `${option}: ${folder} can't be written to (${error instanceof Error ? error.message : String(error)}). Choose another folder.`,
-    );
+    throw new UsageError(`${option}: ${folder} can't be written to (${reasonOf(error)}). Choose another folder.`);
   }
 }
 
@@ -154,9 +152,7 @@ async function namedFolder(folder: string): Promise<{ folder: string; made: stri
   try {
     return { folder, made: await makeFolders(folder) };
   } catch (error) {
-    throw new UsageError(
-      `--out: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Choose another one.`,
-    );
+    throw new UsageError(`--out: the folder ${folder} can't be made (${reasonOf(error)}). Choose another one.`);
   }
 }
 
@@ -171,9 +167,7 @@ async function numberedFolder(name: string): Promise<OwnFolder> {
     } catch (error) {
       if (error instanceof UsageError) throw error;
       if (error instanceof Error && 'code' in error && error.code === 'EEXIST') continue;
-      throw new UsageError(
-        `runs: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Choose one with --out.`,
-      );
+      throw new UsageError(`runs: the folder ${folder} can't be made (${reasonOf(error)}). Choose one with --out.`);
     }
   }
 }

@@ -1,5 +1,5 @@
 /** @file Loop planning: which axes merge into one loop, and how a nest is cut into independent grid items. */
-import { constant, type Expr, iadd, idiv, imod, imul, index, loop, op, type Stmt, variable } from '../kernel/kernel.js';
+import { constant, type Expr, iadd, idiv, imod, imul, index, loop, mentions, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { Ix } from './symbolic.js';
 
@@ -148,11 +148,11 @@ export function nest(axes: readonly Axis[], target: TargetInfo, cost: number, op
 function hoisted(name: string, body: readonly Stmt[], make: (body: readonly Stmt[]) => Stmt): Stmt[] {
   const before: Stmt[] = [];
   const inside: Stmt[] = [];
-  const varying = [name];
+  const varying = new Set([name]);
   for (const s of body) {
-    if (s.kind === 'let' && !varying.some((v) => mentionsVariable(s.value, v))) before.push(s);
+    if (s.kind === 'let' && !mentions(s.value, varying)) before.push(s);
     else {
-      if (s.kind === 'let' || s.kind === 'mut') varying.push(s.name);
+      if (s.kind === 'let' || s.kind === 'mut') varying.add(s.name);
       inside.push(s);
     }
   }
@@ -168,8 +168,8 @@ function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonl
   const guard = body[at];
   if (depth >= 2 || guard?.kind !== 'if') return hoisted(name, body, make);
   const before = body.slice(0, at);
-  const inside = [name, ...before.flatMap((s) => (s.kind === 'let' || s.kind === 'mut' ? [s.name] : []))];
-  if (inside.some((n) => mentionsVariable(guard.cond, n))) return hoisted(name, body, make);
+  const inside = new Set([name, ...before.flatMap((s) => (s.kind === 'let' || s.kind === 'mut' ? [s.name] : []))]);
+  if (mentions(guard.cond, inside)) return hoisted(name, body, make);
   const after = body.slice(at + 1);
   return [
     {
@@ -179,29 +179,6 @@ function splitAtGuards(body: readonly Stmt[], name: string, make: (body: readonl
       otherwise: splitAtGuards([...before, ...after], name, make, depth + 1),
     },
   ];
-}
-
-function mentionsVariable(e: Expr, name: string): boolean {
-  const go = (x: Expr) => mentionsVariable(x, name);
-  switch (e.kind) {
-    case 'const':
-      return false;
-    case 'var':
-      return e.name === name;
-    case 'load':
-      return go(e.index);
-    case 'op':
-      return e.args.some(go);
-    case 'cast':
-    case 'splat':
-      return go(e.x);
-    case 'fma':
-      return go(e.a) || go(e.b) || go(e.c);
-    case 'random':
-      return go(e.counter) || go(e.step) || go(e.key0) || go(e.key1);
-    default:
-      return e satisfies never;
-  }
 }
 
 /** `let`s that give each axis its part of a flat item number, innermost last. */

@@ -1,4 +1,5 @@
 /** @file Checks that a graph says what its rules say: every node is inferred again. Run in tests and under TENON_DEBUG. */
+import { reasonOf } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
 import { type Node, type Op, topological } from './node.js';
 import { primitives } from './primitives/index.js';
@@ -18,7 +19,7 @@ export function verify(roots: readonly Node[]): string[] {
           `${who}: its type is not its rule's. Expected ${dtype}${showShape(shape)}, received ${node.dtype}${showShape(node.shape)}.`,
         );
     } catch (error) {
-      messages.push(`${who}: ${error instanceof Error ? error.message : String(error)}`);
+      messages.push(`${who}: ${reasonOf(error)}`);
     }
   }
   return messages;

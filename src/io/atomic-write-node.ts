@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { ConfigError, TenonError } from '../base/errors.js';
+import { ConfigError, reasonOf, TenonError } from '../base/errors.js';
 
 /**
  * Replaces or makes the file `path` with `content` (pieces are written one after another). When it fails, the old file is
@@ -92,7 +92,7 @@ function explain(path: string, error: unknown, hasFolder: boolean): TenonError {
       // File systems of the kernel, such as /proc, say so of what they don't let be made.
       if (hasFolder)
         return new ConfigError(
-          `write ${path}: nothing can be written to the folder ${folder} (${error instanceof Error ? error.message : String(error)}). Choose another place.`,
+          `write ${path}: nothing can be written to the folder ${folder} (${reasonOf(error)}). Choose another place.`,
           cause,
         );
       return new ConfigError(`write ${path}: there is no folder ${folder}. Make it, or choose another place.`, cause);
@@ -117,9 +117,6 @@ function explain(path: string, error: unknown, hasFolder: boolean): TenonError {
         cause,
       );
     default:
-      return new TenonError(
-        `write ${path}: the system refused (${error instanceof Error ? error.message : String(error)}). An older file of this name is as it was.`,
-        cause,
-      );
+      return new TenonError(`write ${path}: the system refused (${reasonOf(error)}). An older file of this name is as it was.`, cause);
   }
 }

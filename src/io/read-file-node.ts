@@ -1,6 +1,6 @@
 /** @file Reading a whole file into aligned memory, also beyond Node's 2 GiB for one read, with errors that say what to do. */
 import { open } from 'node:fs/promises';
-import { ConfigError, FormatError, TenonError } from '../base/errors.js';
+import { ConfigError, FormatError, reasonOf, TenonError } from '../base/errors.js';
 
 /** One read call takes less than 2 GiB. */
 const PIECE = 2 ** 30;
@@ -37,6 +37,6 @@ export async function readFileBytes(path: string): Promise<Uint8Array> {
     if (code === 'ENOENT' || code === 'ENOTDIR') throw new ConfigError(`read ${path}: there is no such file.`, { cause: error });
     if (code === 'EACCES' || code === 'EPERM')
       throw new ConfigError(`read ${path}: the file may not be read. Change its permissions.`, { cause: error });
-    throw new TenonError(`read ${path}: the system refused (${error instanceof Error ? error.message : String(error)}).`, { cause: error });
+    throw new TenonError(`read ${path}: the system refused (${reasonOf(error)}).`, { cause: error });
   }
 }

@@ -3,10 +3,12 @@
  * Strict as the reference reader (github.com/huggingface/safetensors, tensor.rs): the tensors tile the data without gap
  * or overlap, the header is bounded. What is read is views of the file's bytes wherever alignment allows.
  */
+
+import { concatBytes } from '../base/bytes.js';
 import { type DType, dtypes, type TypedArray } from '../base/dtype.js';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { type Shape, showShape } from '../base/shape.js';
-import { concatBytes, decodeUtf8, encodeUtf8, isRecord } from './bytes.js';
+import { decodeUtf8, encodeUtf8, isRecord } from './bytes.js';
 
 /** A tensor on the host: `data` holds `shape`'s elements row-major in the storage form of `dtype`. */
 export interface TensorData {

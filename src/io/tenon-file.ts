@@ -3,9 +3,10 @@
  * safetensors members whose tensors are aligned in the file. Every byte that means something is under a checksum or
  * written twice, so a damaged file is an error and never other numbers.
  */
-import { ConfigError, FormatError, quote } from '../base/errors.js';
 
-import { concatBytes, isRecord } from './bytes.js';
+import { concatBytes } from '../base/bytes.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
+import { isRecord } from './bytes.js';
 import { decodeJson, encodeJson } from './json-exact.js';
 import { readSafetensors, safetensorsChunks, type TensorMap } from './safetensors.js';
 import { readZip, type ZipEntry, zipChunks } from './zip.js';

@@ -3,8 +3,10 @@
  * Strict on reading: every entry's checksum, both copies of its header, and that entries neither overlap nor have names
  * that leave a folder. Source: PKWARE APPNOTE 6.3.10; the padding field 0xD935 is Android zipalign's.
  */
+
+import { concatBytes } from '../base/bytes.js';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
-import { concatBytes, decodeUtf8, encodeUtf8 } from './bytes.js';
+import { decodeUtf8, encodeUtf8 } from './bytes.js';
 import { crc32 } from './crc32.js';
 
 /** A member: its bytes, whole or in pieces that follow each other. */

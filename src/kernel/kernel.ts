@@ -121,6 +121,29 @@ export const op = (name: ScalarOp, type: ValueType, ...args: Expr[]): Expr => ({
   lanes: args[args.length - 1].lanes,
 });
 
+/** The expressions that an expression is made of. */
+export function operands(e: Expr): readonly Expr[] {
+  switch (e.kind) {
+    case 'const':
+    case 'var':
+      return [];
+    case 'load':
+      return [e.index];
+    case 'op':
+      return e.args;
+    case 'cast':
+    case 'splat':
+      return [e.x];
+    case 'fma':
+      return [e.a, e.b, e.c];
+    case 'random':
+      return [e.counter, e.step, e.key0, e.key1];
+  }
+}
+/** Whether an expression uses one of the variables. */
+export const mentions = (e: Expr, names: ReadonlySet<string>): boolean =>
+  e.kind === 'var' ? names.has(e.name) : operands(e).some((x) => mentions(x, names));
+
 const value = (e: Expr): number | null => (e.kind === 'const' ? e.value : null);
 
 /** Index sum, product, floor quotient and remainder with the usual identities folded. */

@@ -1,6 +1,7 @@
 /** @file A model's weights alone: as safetensors, and back from safetensors or .tenon files. */
+
+import { concatBytes } from '../base/bytes.js';
 import { ConfigError, FormatError } from '../base/errors.js';
-import { concatBytes } from '../io/bytes.js';
 import { readSafetensors, safetensorsChunks, type TensorMap } from '../io/safetensors.js';
 import { type ByteSource, readSource } from '../io/source.js';
 import { readTenon } from '../io/tenon-file.js';

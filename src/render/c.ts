@@ -9,8 +9,9 @@ import { InternalError } from '../base/errors.js';
 import type { Expr, Kernel, ReduceOp, Stmt, ValueType } from '../kernel/kernel.js';
 import { ops, type Row, reductions, scalarConstant, scalarTypes, storage, storedVector, vectorOps, vectorTypes } from './c-tables.js';
 import { vectorWidths } from './c-vectors.js';
-import { type Kind, kinds } from './kinds.js';
+import { arithmeticOf, type Kind, kinds } from './kinds.js';
 import { placeLocals } from './locals.js';
+import { NaturalIndices } from './natural.js';
 
 export { cPrelude } from './c-math.js';
 export { cFlags } from './c-tables.js';
@@ -20,8 +21,7 @@ class CRenderer {
   readonly #dtype = new Map<string, DType>();
   /** Largest (smallest: with a minus) floats that a simd loop finds as integers. */
   readonly #extremes = new Map<string, '' | '-'>();
-  /** Index variables known to be ≥ 0: their division by a positive constant is C's. */
-  readonly #natural = new Set<string>();
+  readonly #natural = new NaturalIndices();
   readonly #places: ReadonlyMap<Stmt, number | null>;
   #indent = 1;
 
@@ -42,7 +42,7 @@ class CRenderer {
       const c = `${p.access === 'read' ? 'const ' : ''}${storage[p.dtype]} *`;
       this.#push(`${c}restrict ${this.#name(p.name)} = (${c})b[${i}];`);
     });
-    this.#natural.add(kernel.grid.name);
+    this.#natural.set(kernel.grid.name, true);
     const item = this.#name(kernel.grid.name);
     this.#push(`for (long ${item} = lo; ${item} < hi; ${item}++) {`);
     this.#block(kernel.body);
@@ -84,8 +84,7 @@ class CRenderer {
         break;
       case 'let':
       case 'mut':
-        if (s.kind === 'let' && this.#isNatural(s.value)) this.#natural.add(s.name);
-        else this.#natural.delete(s.name);
+        this.#natural.set(s.name, s.kind === 'let' && this.#natural.has(s.value));
         this.#push(
           `${s.kind === 'let' ? 'const ' : ''}${this.#type(s.value.type, s.value.lanes)} ${this.#name(s.name)} = ${this.expr(s.value)};`,
         );
@@ -152,8 +151,7 @@ class CRenderer {
 
   #loop(s: Stmt & { kind: 'for' }): void {
     const name = this.#name(s.name);
-    if (s.step > 0 && this.#isNatural(s.from)) this.#natural.add(s.name);
-    else this.#natural.delete(s.name);
+    this.#natural.set(s.name, s.step > 0 && this.#natural.has(s.from));
     if (s.mode === 'unrolled') {
       const [from, to] = [s.from, s.to];
       const count = from.kind === 'const' && to.kind === 'const' ? Math.ceil((to.value - from.value) / s.step) : 4;
@@ -183,7 +181,7 @@ class CRenderer {
   #argsort(s: Stmt & { kind: 'argsort' }): void {
     const name = this.#name(s.name);
     const kind = kinds[s.key.type];
-    this.#natural.add(s.name);
+    this.#natural.set(s.name, true);
     this.#push('{');
     this.#indent++;
     this.#array(s, 'unsigned long', 'words', 2 * s.length);
@@ -197,18 +195,6 @@ class CRenderer {
     );
     this.#indent--;
     this.#push('}');
-  }
-
-  #isNatural(e: Expr): boolean {
-    if (e.type !== 'index') return false;
-    if (e.kind === 'const') return e.value >= 0;
-    if (e.kind === 'var') return this.#natural.has(e.name);
-    if (e.kind === 'cast') return kinds[e.x.type] === 'u' || kinds[e.x.type] === 'b';
-    if (e.kind !== 'op') return false;
-    const args = e.op === 'select' ? e.args.slice(1) : e.args;
-    if (e.op === 'max') return args.some((a) => this.#isNatural(a));
-    if (e.op === 'mod') return args[1].kind === 'const' && args[1].value > 0;
-    return ['add', 'mul', 'idiv', 'min', 'select'].includes(e.op) && args.every((a) => this.#isNatural(a));
   }
 
   #element(buffer: string): { name: string; dtype: DType } {
@@ -248,7 +234,7 @@ class CRenderer {
     const { name, dtype } = this.#element(buffer);
     const n = value.lanes;
     // The narrowing itself is the store's: the value is only brought to the arithmetic type.
-    const wide = ({ f: 'f32', i: 'i32', u: 'u32', b: 'bool', l: 'index' } as const)[kinds[dtype]];
+    const wide = arithmeticOf(kinds[dtype]);
     const x = kinds[value.type] === kinds[dtype] ? this.expr(value) : this.#convert(this.expr(value), value.type, wide, n);
     const place = this.expr(at);
     if (n === 1) {
@@ -306,7 +292,7 @@ class CRenderer {
       if (!form.includes('$')) return `T_MAP${args.length}(${this.#type(last.type, e.lanes)}, ${e.lanes}, ${form}, ${args.join(', ')})`;
     } else if (kind === 'l' && (e.op === 'idiv' || e.op === 'mod')) {
       const divisor = e.args[1];
-      if (divisor.kind === 'const' && divisor.value > 0 && this.#isNatural(e.args[0])) form = e.op === 'idiv' ? '$a / $b' : '$a % $b';
+      if (divisor.kind === 'const' && divisor.value > 0 && this.#natural.has(e.args[0])) form = e.op === 'idiv' ? '$a / $b' : '$a % $b';
     }
     if (!form.includes('$')) return `${form}(${args.join(', ')})`;
     return `(${form.replace(/\$([abc])/g, (_, letter: string) => args[letter.charCodeAt(0) - 97])})`;

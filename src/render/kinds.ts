@@ -15,3 +15,6 @@ export const kinds = {
   bool: 'b',
   index: 'l',
 } as const satisfies Record<ValueType, Kind>;
+
+/** The type in which values of a kind are computed. */
+export const arithmeticOf = (kind: Kind): ValueType => (({ f: 'f32', i: 'i32', u: 'u32', b: 'bool', l: 'index' }) as const)[kind];

@@ -3,6 +3,7 @@
  * Code is a rope of bytes in stack order, so `f4.add(a, b)` is a's code, b's code and the opcode. Source: the WebAssembly
  * specification 2.0 with SIMD and the relaxed SIMD proposal.
  */
+import { concatBytes } from '../base/bytes.js';
 import { InternalError } from '../base/errors.js';
 
 export type Code = number | readonly Code[];
@@ -278,26 +279,22 @@ export interface MemoryImport {
   readonly maximum: number;
 }
 
+/** JavaScript's functions of doubles. Imports come first in a module's numbering, so these are always there. */
+const mathImports = [
+  { name: 'sin', arity: 1 },
+  { name: 'cos', arity: 1 },
+  { name: 'pow', arity: 2 },
+  { name: 'atan2', arity: 2 },
+] as const;
+export type MathImport = (typeof mathImports)[number]['name'];
+
 /** A module over an imported memory ("t"."memory"): functions of JavaScript's Math, helpers, and exported functions. */
 export class WasmModule {
-  readonly #imports: { name: string; arity: number }[] = [];
   readonly #functions: { fn: WasmFunction | null; exported: string | null }[] = [];
   readonly #named = new Map<string, number>();
-  /** Imports come first in the numbering, so they are settled here. */
-  static readonly mathImports = [
-    ['sin', 1],
-    ['cos', 1],
-    ['pow', 2],
-    ['atan2', 2],
-  ] as const;
-
-  constructor() {
-    for (const [name, arity] of WasmModule.mathImports) this.#imports.push({ name, arity });
-  }
-
   /** Math's function of doubles. */
-  math(name: 'sin' | 'cos' | 'pow' | 'atan2', ...args: Code[]): Code {
-    return [...args, 0x10, leb(this.#imports.findIndex((i) => i.name === name))];
+  math(name: MathImport, ...args: Code[]): Code {
+    return [...args, 0x10, leb(mathImports.findIndex((i) => i.name === name))];
   }
 
   /** A call of the helper `name`, which `make` writes at its first use. */
@@ -308,7 +305,7 @@ export class WasmModule {
       this.#named.set(name, at);
       this.#functions[at] = { fn: make(), exported: null };
     }
-    return [...args, 0x10, leb(this.#imports.length + at)];
+    return [...args, 0x10, leb(mathImports.length + at)];
   }
 
   add(exported: string, fn: WasmFunction): void {
@@ -331,14 +328,14 @@ export class WasmModule {
     const text = (s: string): Code => [leb(s.length), Array.from(s, (c) => c.charCodeAt(0))];
     const imports: Code[] = [
       [text('t'), text('memory'), 0x02, memory.isShared ? 3 : 1, leb(memory.initial), leb(memory.maximum)],
-      ...this.#imports.map(({ name, arity }) => [text('m'), text(name), 0x00, typeOf(new Array<ValType>(arity).fill('f64'), 'f64')]),
+      ...mathImports.map(({ name, arity }) => [text('m'), text(name), 0x00, typeOf(new Array<ValType>(arity).fill('f64'), 'f64')]),
     ];
     const functions = this.#functions.map(({ fn }) => {
       if (!fn) throw new InternalError('wasm: a helper calls itself while it is written.');
       return { type: typeOf(fn.params, fn.result), body: flat(fn.body()) };
     });
     const exports = this.#functions.flatMap(({ exported }, i) =>
-      exported === null ? [] : [[text(exported), 0x00, leb(this.#imports.length + i)]],
+      exported === null ? [] : [[text(exported), 0x00, leb(mathImports.length + i)]],
     );
     const parts: Uint8Array[] = [Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0)];
     const section = (id: number, entries: readonly Code[], bodies: readonly Uint8Array[] = []): void => {
@@ -358,12 +355,6 @@ export class WasmModule {
       [],
       functions.map((f) => f.body),
     );
-    const bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return concatBytes(parts);
   }
 }

@@ -10,6 +10,7 @@ import {
   i32,
   i64,
   loadFrom,
+  type MathImport,
   select,
   storeTo,
   v128,
@@ -41,7 +42,7 @@ export class WasmHelpers {
   }
 
   /** Math's function of doubles, on floats. */
-  double(name: 'sin' | 'cos' | 'pow' | 'atan2', ...args: Code[]): Code {
+  double(name: MathImport, ...args: Code[]): Code {
     return f32.demote(this.#module.math(name, ...args.map((a) => f64.promote(a))));
   }
   /** ⌊a / b⌋ and a − b·⌊a / b⌋ in double precision, where a quotient of floats is never rounded up to a whole number. */

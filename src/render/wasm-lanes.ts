@@ -1,7 +1,5 @@
 /** @file Which loops the WebAssembly renderer runs four iterations of at once, and how indices differ between them. */
-import type { Expr, Kernel, Stmt } from '../kernel/kernel.js';
-
-export const isStepOne = (step: number | null): boolean => step === 1;
+import { type Expr, type Kernel, mentions, type Stmt } from '../kernel/kernel.js';
 
 /** How an op's value differs from lane to lane, from how its operands do. */
 export function stepOfOp(e: Expr & { kind: 'op' }, stepOf: (x: Expr) => number | null): number | null {
@@ -14,27 +12,6 @@ export function stepOfOp(e: Expr & { kind: 'op' }, stepOf: (x: Expr) => number |
   if (e.op !== 'mul') return null;
   const [a, b] = e.args;
   return b.kind === 'const' ? x * b.value : a.kind === 'const' ? y * a.value : null;
-}
-
-function mentions(e: Expr, names: ReadonlySet<string>): boolean {
-  const go = (x: Expr): boolean => mentions(x, names);
-  switch (e.kind) {
-    case 'const':
-      return false;
-    case 'var':
-      return names.has(e.name);
-    case 'load':
-      return go(e.index);
-    case 'op':
-      return e.args.some(go);
-    case 'cast':
-    case 'splat':
-      return go(e.x);
-    case 'fma':
-      return go(e.a) || go(e.b) || go(e.c);
-    case 'random':
-      return go(e.counter) || go(e.step) || go(e.key0) || go(e.key1);
-  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** @file The table of the WebAssembly renderer: every op on one value and on four, by the kind of its last operand. */
 import type { ScalarOp } from '../kernel/scalar-ops.js';
 import type { Kind } from './kinds.js';
-import { type Code, f4, f32, i4, i32, select, v128, type WasmFunction } from './wasm-assembler.js';
+import { type Code, f4, f32, i4, i32, type MathImport, select, v128, type WasmFunction } from './wasm-assembler.js';
 import type { WasmHelpers } from './wasm-helpers.js';
 import type { Formulaic } from './wasm-math.js';
 
@@ -50,7 +50,7 @@ const equality = (name: 'eq' | 'ne'): OpRow => ({
   one: { f: of(f32[name]), ...ints(of(i32[name])), b: of(i32[name]) },
   four: { f: of(f4[name]), ...ints(of(i4[name])), b: of(i4[name]) },
 });
-const double = (name: 'sin' | 'cos' | 'pow' | 'atan2'): Forms => ({ f: ({ math }, ...x) => math.double(name, ...x) });
+const double = (name: MathImport): Forms => ({ f: ({ math }, ...x) => math.double(name, ...x) });
 const division = (name: 'idiv' | 'mod', ofFloats: Form): OpRow => ({
   one: {
     f: ofFloats,

@@ -5,11 +5,12 @@
  */
 import { type DType, dtypes } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';
-import type { Expr, Kernel, ValueType } from '../kernel/kernel.js';
+import { type Expr, type Kernel, operands, type ValueType } from '../kernel/kernel.js';
 import { type Kind, kinds } from './kinds.js';
+import { NaturalIndices } from './natural.js';
 import { type Address, type Code, f4, f32, i4, i32, loadFrom, select, v128, WasmFunction } from './wasm-assembler.js';
 import type { WasmHelpers } from './wasm-helpers.js';
-import { isStepOne, stepOfOp } from './wasm-lanes.js';
+import { stepOfOp } from './wasm-lanes.js';
 import { loadFour, loadOne } from './wasm-memory.js';
 import { type Form, type OpRow, ops, truth } from './wasm-ops.js';
 
@@ -32,8 +33,7 @@ export class WasmValues {
   readonly #places = new Map<string, Place>();
   readonly #names = new Map<string, Binding>();
   readonly #kinds = new Map<string, Kind>();
-  /** Index names known to be ≥ 0. */
-  readonly #natural = new Set<string>();
+  readonly natural = new NaturalIndices();
   /** Whether four iterations run at once, and which of them alone is being written where that is so. */
   isWide = false;
   lane: number | null = null;
@@ -72,10 +72,6 @@ export class WasmValues {
   kindOf(name: string): Kind {
     return this.#kinds.get(name) ?? 'f';
   }
-  setNatural(name: string, isNatural: boolean): void {
-    if (isNatural) this.#natural.add(name);
-    else this.#natural.delete(name);
-  }
   addPlace(name: string, dtype: DType, pointer: Code): void {
     this.#places.set(name, { dtype, pointer });
   }
@@ -102,7 +98,7 @@ export class WasmValues {
         ? { base: pointer, offset: constant * bytes }
         : { base: i32.add(pointer, i32.const(constant * bytes)), offset: 0 };
     const scaled = (e: Expr): Code => (bytes === 1 ? this.one(e) : i32.shl(this.one(e), i32.const(bytes === 4 ? 2 : 1)));
-    if (constant > 0 && constant * bytes < 2 ** 30 && this.isNatural(rest))
+    if (constant > 0 && constant * bytes < 2 ** 30 && this.natural.has(rest))
       return { base: i32.add(pointer, scaled(rest)), offset: constant * bytes };
     const base = i32.add(pointer, scaled(rest));
     return { base: constant === 0 ? base : i32.add(base, i32.const(constant * bytes)), offset: 0 };
@@ -131,22 +127,9 @@ export class WasmValues {
       case 'splat':
         return this.step(e.x);
       case 'fma':
-        return [e.a, e.b, e.c].every((a) => this.step(a) === 0) ? 0 : null;
       case 'random':
-        return [e.counter, e.step, e.key0, e.key1].every((a) => this.step(a) === 0) ? 0 : null;
+        return operands(e).every((a) => this.step(a) === 0) ? 0 : null;
     }
-  }
-
-  isNatural(e: Expr): boolean {
-    if (e.type !== 'index') return false;
-    if (e.kind === 'const') return e.value >= 0;
-    if (e.kind === 'var') return this.#natural.has(e.name);
-    if (e.kind === 'cast') return ['u', 'b'].includes(kinds[e.x.type]);
-    if (e.kind !== 'op') return false;
-    const args = e.op === 'select' ? e.args.slice(1) : e.args;
-    if (e.op === 'max') return args.some((a) => this.isNatural(a));
-    if (e.op === 'mod') return args[1].kind === 'const' && args[1].value > 0;
-    return ['add', 'mul', 'idiv', 'min', 'select'].includes(e.op) && args.every((a) => this.isNatural(a));
   }
 
   // ---- one value
@@ -187,7 +170,7 @@ export class WasmValues {
     const args = e.args.map((a) => this.one(a));
     if (kind === 'l' && (e.op === 'idiv' || e.op === 'mod')) {
       const divisor = e.args[1];
-      if (divisor.kind === 'const' && divisor.value > 0 && this.isNatural(e.args[0]))
+      if (divisor.kind === 'const' && divisor.value > 0 && this.natural.has(e.args[0]))
         return (e.op === 'idiv' ? i32.divU : i32.remU)(args[0], args[1]);
     }
     const form: Form | undefined = (ops[e.op] as OpRow).one[kind];
@@ -258,7 +241,7 @@ export class WasmValues {
     const step = this.step(e);
     if (step === 0) return this.#spread(e, kind);
     if (step !== null) {
-      const apart = isStepOne(step) ? f.lanes() : i4.mul(f.lanes(), f.i4(step));
+      const apart = step === 1 ? f.lanes() : i4.mul(f.lanes(), f.i4(step));
       return i4.add(i4.splat(this.one(e)), apart);
     }
     switch (e.kind) {
@@ -267,7 +250,7 @@ export class WasmValues {
       case 'load': {
         const { dtype } = this.place(e.buffer);
         const isVector = e.lanes > 1;
-        if (isVector || isStepOne(this.step(e.index))) {
+        if (isVector || this.step(e.index) === 1) {
           const at = this.address(e.buffer, e.index);
           const code = loadFour(dtype, at, isVector ? e.lanes : laneCount, this.math, f);
           if (code !== null) return code;
@@ -292,7 +275,7 @@ export class WasmValues {
       }
       case 'random': {
         const keys = [this.one(e.step), i32.const(e.stream), this.one(e.key0), this.one(e.key1)] as [Code, Code, Code, Code];
-        return isStepOne(this.step(e.counter)) ? this.math.randoms(this.one(e.counter), ...keys) : this.#eachLane(e);
+        return this.step(e.counter) === 1 ? this.math.randoms(this.one(e.counter), ...keys) : this.#eachLane(e);
       }
       default:
         return this.fail(`a vector of ${e.kind}`);
@@ -361,9 +344,6 @@ export class WasmValues {
 }
 
 const isNumber = (e: Expr): boolean => (e.kind === 'splat' ? isNumber(e.x) : e.kind === 'const' && !Number.isNaN(e.value));
-
-/** The type in which values of a kind are computed. */
-export const arithmeticOf = (kind: Kind): ValueType => (({ f: 'f32', i: 'i32', u: 'u32', b: 'bool', l: 'index' }) as const)[kind];
 
 /** The sum of an index's constant terms, and what is left (null: nothing). */
 function constantPart(e: Expr): [Expr | null, number] {

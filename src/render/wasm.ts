@@ -4,14 +4,14 @@
  */
 import { dtypes } from '../base/dtype.js';
 import type { Expr, Kernel, ReduceOp, Stmt } from '../kernel/kernel.js';
-import { type Kind, kinds } from './kinds.js';
+import { arithmeticOf, type Kind, kinds } from './kinds.js';
 import { placeLocals } from './locals.js';
 import { type Address, type Code, i4, i32, i64, loadFrom, storeTo, v128, type WasmFunction, when } from './wasm-assembler.js';
 import type { WasmHelpers } from './wasm-helpers.js';
-import { canWiden, isStepOne } from './wasm-lanes.js';
+import { canWiden } from './wasm-lanes.js';
 import { storeFour, storeOne } from './wasm-memory.js';
 import { type Form, type OpRow, ops } from './wasm-ops.js';
-import { arithmeticOf, laneCount, WasmValues } from './wasm-values.js';
+import { laneCount, WasmValues } from './wasm-values.js';
 
 class Renderer {
   readonly #kernel: Kernel;
@@ -31,7 +31,7 @@ class Renderer {
     const { buffers, grid, body } = this.#kernel;
     for (const [i, { name, dtype }] of buffers.entries())
       this.#v.addPlace(name, dtype, f.let('i32', loadFrom('i32Load', { base: f.get(0), offset: 4 * i })));
-    this.#v.setNatural(grid.name, true);
+    this.#v.natural.set(grid.name, true);
     const item = this.#v.define(grid.name, 'index', 'i32');
     f.count(item, f.get(1), f.get(2), 1, () => this.#body(body));
     return f;
@@ -87,7 +87,7 @@ class Renderer {
   /** A let or mut. */
   #value(name: string, value: Expr, isMutable: boolean): void {
     const f = this.#f;
-    this.#v.setNatural(name, !isMutable && value.lanes === 1 && this.#v.isNatural(value));
+    this.#v.natural.set(name, !isMutable && value.lanes === 1 && this.#v.natural.has(value));
     const single = kinds[value.type] === 'f' ? 'f32' : 'i32';
     const step = value.lanes > 1 ? null : this.#v.lane !== null ? 0 : this.#v.step(value);
     // In four iterations at once a register has four values, whatever it starts with.
@@ -113,7 +113,7 @@ class Renderer {
       this.#wideLoop(s);
     else if (s.mode === 'unrolled' && count !== null && count <= 16) {
       const at = this.#v.define(s.name, 'index', 'i32');
-      this.#v.setNatural(s.name, true);
+      this.#v.natural.set(s.name, true);
       for (let i = 0; i < count; i++) {
         this.#f.set(at, this.#v.one({ ...s.from, value: (s.from as { value: number }).value + i * s.step } as Expr));
         this.#body(s.body);
@@ -127,7 +127,7 @@ class Renderer {
   }
 
   #plainLoop(s: Stmt & { kind: 'for' }, from: Code, to: Code): void {
-    this.#v.setNatural(s.name, this.#v.isNatural(s.from));
+    this.#v.natural.set(s.name, this.#v.natural.has(s.from));
     this.#f.count(this.#v.define(s.name, 'index', 'i32'), from, to, s.step, () => this.#body(s.body));
   }
 
@@ -145,7 +145,7 @@ class Renderer {
       this.#v.rebind(r.name, { form: 'four', local });
       return { ...r, kind, local, outside };
     });
-    this.#v.setNatural(s.name, this.#v.isNatural(s.from));
+    this.#v.natural.set(s.name, this.#v.natural.has(s.from));
     const at = this.#v.define(s.name, 'index', 'i32', 1);
     const last =
       count === null ? f.let('i32', i32.sub(to, i32.const(laneCount - 1))) : i32.const((s.to as { value: number }).value - laneCount + 1);
@@ -214,7 +214,7 @@ class Renderer {
     }
     const x = this.#v.convertFour(this.#v.four(value), value.type, arithmeticOf(kind));
     const width = isVector ? value.lanes : laneCount;
-    if (isVector || isStepOne(this.#v.step(index))) {
+    if (isVector || this.#v.step(index) === 1) {
       const code = storeFour(dtype, this.#v.address(buffer, index), x, width, this.#v.math, this.#f);
       if (code !== null) {
         this.#f.push(code);
@@ -250,7 +250,7 @@ class Renderer {
     const kind = kinds[s.key.type];
     const words = this.#scratchAt(s);
     const at = this.#v.define(s.name, 'index', 'i32');
-    this.#v.setNatural(s.name, true);
+    this.#v.natural.set(s.name, true);
     const word = (i: Code): Address => ({ base: i32.add(words, i32.shl(i, i32.const(3))), offset: 0 });
     f.count(at, i32.const(0), i32.const(s.length), 1, () => {
       const ascending = this.#v.math.sortKey(kind === 'l' ? 'u' : kind, this.#v.one(s.key));

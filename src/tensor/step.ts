@@ -254,7 +254,7 @@ const isTunable = (device: Device): device is TunableDevice => device.tunedPlans
 /** `device.target` with measured plans, or as it is where the device has no profile or no place for them. */
 export async function tunedTarget(name: string, graph: GraphToCompile, device: Device): Promise<TargetInfo> {
   if (isTunable(device)) return (await import('#node/tensor/autotune-node.js')).autotune(name, graph, device);
-  log.notice(`autotune: the device ${device.name} times no kernels, so the cost model decides`);
+  log.notice(`autotune: the device ${device.name} keeps no measured plans, so the cost model decides`);
   return device.target;
 }
 

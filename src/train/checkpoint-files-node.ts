@@ -1,7 +1,7 @@
 /** @file The folder of checkpoints: files written atomically, `latest.json` that names the newest, old ones removed. */
 import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ConfigError, FormatError, TenonError } from '../base/errors.js';
+import { ConfigError, FormatError, reasonOf, TenonError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { decodeUtf8, encodeUtf8, isRecord } from '../io/bytes.js';
 import { makeFolders } from '../io/make-folder-node.js';
@@ -18,7 +18,7 @@ export async function makeFolder(folder: string): Promise<void> {
     await makeFolders(folder);
   } catch (error) {
     throw new ConfigError(
-      `checkpoint: the folder ${folder} can't be made (${error instanceof Error ? error.message : String(error)}). Expected a folder that can be written to. Choose another place.`,
+      `checkpoint: the folder ${folder} can't be made (${reasonOf(error)}). Expected a folder that can be written to. Choose another place.`,
       { cause: error },
     );
   }
@@ -91,12 +91,9 @@ export async function writeText(path: string, text: string, append: boolean): Pr
     await makeFolders(dirname(path));
     await (append ? appendFile(path, text) : writeFile(path, text));
   } catch (error) {
-    throw new ConfigError(
-      `write ${path}: the system refused (${error instanceof Error ? error.message : String(error)}). Choose another place, or free some space.`,
-      {
-        cause: error,
-      },
-    );
+    throw new ConfigError(`write ${path}: the system refused (${reasonOf(error)}). Choose another place, or free some space.`, {
+      cause: error,
+    });
   }
 }
 /** A file's text, or null when there is none. */

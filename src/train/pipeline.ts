@@ -1,4 +1,5 @@
 /** @file Keeping a device busy: a few runs in flight, and turns for the event loop on devices that run in our thread. */
+import { turn } from '../base/turn.js';
 
 /** Runs in flight; the oldest is awaited when there are too many, so that memory and errors stay near. */
 export class Pipeline {
@@ -48,14 +49,3 @@ export class Breather {
     return true;
   }
 }
-const immediate: ((f: () => void) => unknown) | undefined = Reflect.get(globalThis, 'setImmediate');
-/** Browsers make timers wait 4 ms; a message to oneself comes back at once, behind what waits already. */
-const message = (f: () => void): void => {
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => {
-    port1.close();
-    f();
-  };
-  port2.postMessage(null);
-};
-const turn = (): Promise<void> => new Promise((resolve) => void (immediate ?? message)(resolve));

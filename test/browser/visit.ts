@@ -5,7 +5,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname } from 'node:path';
-import { openBrowser } from './chromium.js';
+import { openChromium } from '../../scripts/chromium.js';
+import { chromium } from './chromium.js';
 
 export interface Page {
   /** By path; "/" is the page. */
@@ -50,7 +51,8 @@ export async function visit(page: Page): Promise<Report[]> {
     }).catch((error: unknown) => settle.failed(error instanceof Error ? error : new Error(String(error))));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const browser = openBrowser(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  if (chromium === null) throw new Error('there is no chromium');
+  const browser = openChromium(chromium, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   try {
     await Promise.race([finished, browser.ended]);
     return reports;

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { concatBytes } from '../../src/base/bytes.js';
 import { ConfigError, FormatError } from '../../src/base/errors.js';
-import { concatBytes, encodeUtf8 } from '../../src/io/bytes.js';
+import { encodeUtf8 } from '../../src/io/bytes.js';
 import { readSafetensors, writeSafetensors } from '../../src/io/safetensors.js';
 import { plain, runs, tensorMap } from './arbitraries.js';
 

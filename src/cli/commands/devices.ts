@@ -1,5 +1,7 @@
 /** @file `tenon devices`: what can compute here, why the rest cannot, and how fast each multiplies matrices. */
+
 import { dirname } from 'node:path';
+import { reasonOf } from '../../base/errors.js';
 import { currentDevice, type DeviceStatus, listDevices, setDevice } from '../../device/registry.js';
 import { requireFolder } from '../datasets.js';
 import { describeTarget, say, writeJson } from '../output.js';
@@ -58,7 +60,7 @@ async function describe({ name, usable, reason }: DeviceStatus, isDefault: boole
     return { ...row, gflops, productSize: size };
   } catch (error) {
     // One device that fails must not hide the others.
-    return { ...row, failure: (error instanceof Error ? error.message : String(error)).split('\n')[0] };
+    return { ...row, failure: reasonOf(error).split('\n')[0] };
   } finally {
     progress('');
   }

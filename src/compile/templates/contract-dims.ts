@@ -5,7 +5,7 @@
 import type { DType } from '../../base/dtype.js';
 import { isFloat } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
-import { iadd, idiv, imod, imul, index } from '../../kernel/kernel.js';
+import { iadd, idiv, imod, imul, index, operands } from '../../kernel/kernel.js';
 
 /** A dimension of the index space: strides in elements, 0 where an operand does not vary along it. */
 export interface ContractDim {
@@ -130,25 +130,8 @@ export function named(name: string, e: Expr, out: Stmt[]): Expr {
 /** Names of the buffers that statements touch. */
 export function touched(body: readonly Stmt[], into = new Set<string>()): Set<string> {
   const see = (e: Expr): void => {
-    switch (e.kind) {
-      case 'load':
-        into.add(e.buffer);
-        see(e.index);
-        break;
-      case 'op':
-        for (const x of e.args) see(x);
-        break;
-      case 'cast':
-      case 'splat':
-        see(e.x);
-        break;
-      case 'fma':
-        for (const x of [e.a, e.b, e.c]) see(x);
-        break;
-      case 'random':
-        for (const x of [e.counter, e.step, e.key0, e.key1]) see(x);
-        break;
-    }
+    if (e.kind === 'load') into.add(e.buffer);
+    for (const x of operands(e)) see(x);
   };
   for (const s of body) {
     switch (s.kind) {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
-import { ConfigError, FormatError } from '../../base/errors.js';
+import { ConfigError, FormatError, reasonOf } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { allocateCifar, type CifarSpec, cifar10Spec, cifar100Spec, parseCifar, recordBytes } from './cifar.js';
 import { DownloadError, type DownloadProgress, downloadFile } from './download-node.js';
@@ -145,7 +145,7 @@ async function readExactly(path: string, bytes: number, title: string): Promise<
 
 const damaged = (path: string, e: unknown): FormatError =>
   new FormatError(
-    `${path}: damaged gzip data (${e instanceof Error ? e.message : String(e)}). Expected a whole .gz file, received a truncated or corrupt one. Fetch it again.`,
+    `${path}: damaged gzip data (${reasonOf(e)}). Expected a whole .gz file, received a truncated or corrupt one. Fetch it again.`,
   );
 
 async function* gunzipped(path: string): AsyncGenerator<Uint8Array> {

@@ -3,7 +3,7 @@
  * `k_<key>` a link to the object that holds the function of that name. Files appear by rename, and an object whose
  * contents no longer match its name is dropped.
  */
-import { DeviceError } from '../../base/errors.js';
+import { DeviceError, reasonOf } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { log } from '../../base/log.js';
 import type { NodeModules } from '../../base/node-modules.js';
@@ -35,7 +35,7 @@ export class ObjectCache {
 
   #refused(folder: string, cause: unknown): DeviceError {
     if (cause instanceof DeviceError) return cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     return new DeviceError(`native: the cache folder ${folder} cannot be used. ${why}. Set TENON_CACHE_DIR to a folder of yours.`, {
       cause,
     });

@@ -1,11 +1,12 @@
 /** @file The native device: kernels rendered to C, compiled by the system's compiler and run by a pool of threads. */
 import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
-import { DeviceError, InternalError } from '../../base/errors.js';
+import { DeviceError, InternalError, reasonOf } from '../../base/errors.js';
 import { log } from '../../base/log.js';
 import { type NodeModules, nodeModules } from '../../base/node-modules.js';
 import type { BufferPlan, Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { cScratchBytes } from '../../render/c.js';
+import { checkExternals, checkLength } from '../checks.js';
 import type { Device, DeviceBuffer, Executable, PlanTable } from '../device.js';
 import { FifoQueue } from '../queue.js';
 import { estimateNs, schedule } from '../schedule.js';
@@ -102,7 +103,7 @@ export function nativeUnusable(): string | null {
     loadKoffi(modules);
     return null;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return reasonOf(error);
   }
 }
 
@@ -154,8 +155,7 @@ export class NativeDevice implements Device {
   }
 
   allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
-    if (data && data.length !== size)
-      throw new DeviceError(`native: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    if (data) checkLength('native', 'data', size, data.length);
     const array = this.#array(dtype, size);
     if (data) array.data.set(data);
     return array;
@@ -305,16 +305,7 @@ export class NativeDevice implements Device {
     if (!(executable instanceof NativeExecutable)) throw new InternalError('native device: received an executable of another device.');
     if (!this.#plans.has(executable.record)) throw new InternalError('native device: the executable was disposed of.');
     const { program, slots, record } = executable;
-    if (externals.length !== program.externals)
-      throw new InternalError(`native device: expected ${program.externals} external buffers, received ${externals.length}.`);
-    for (const b of program.buffers) {
-      if (b.place.kind !== 'external') continue;
-      const given = own(externals[b.place.slot]);
-      if (given.size < b.size || given.dtype !== b.dtype)
-        throw new InternalError(
-          `native device: external ${b.place.slot} should hold ${b.size} of ${b.dtype}, received ${given.size} of ${given.dtype}.`,
-        );
-    }
+    checkExternals('native', program, externals);
     for (let i = 0; i < slots.length; i++) slots[i] = own(externals[i]).address;
     this.#arenaBytes = Math.max(this.#arenaBytes, record.arenaBytes);
     return executable;
@@ -331,8 +322,7 @@ export class NativeDevice implements Device {
 
   write(buffer: DeviceBuffer, data: TypedArray): void {
     const to = own(buffer).data;
-    if (data.length !== to.length)
-      throw new DeviceError(`native: write does not fit the buffer. Expected ${to.length} elements, received ${data.length}.`);
+    checkLength('native', 'write', to.length, data.length);
     this.#queue.write(
       () => to.set(data),
       () => {

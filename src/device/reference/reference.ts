@@ -4,6 +4,7 @@ import { DeviceError, InternalError } from '../../base/errors.js';
 import type { Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { compileJs, type JsKernel, renderJs } from '../../render/js.js';
+import { checkExternals, checkLength } from '../checks.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
 import { FifoQueue } from '../queue.js';
 
@@ -88,8 +89,7 @@ export class ReferenceDevice implements Device {
   readonly #queue = new FifoQueue();
 
   allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
-    if (data && data.length !== size)
-      throw new DeviceError(`reference: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    if (data) checkLength('reference', 'data', size, data.length);
     try {
       const array = allocate(dtype, size);
       if (data) array.set(data);
@@ -136,8 +136,7 @@ export class ReferenceDevice implements Device {
 
   write(buffer: DeviceBuffer, data: TypedArray): void {
     const target = own(buffer).data;
-    if (data.length !== target.length)
-      throw new DeviceError(`reference: write does not fit the buffer. Expected ${target.length} elements, received ${data.length}.`);
+    checkLength('reference', 'write', target.length, data.length);
     this.#queue.write(
       () => target.set(data),
       () => {
@@ -160,14 +159,8 @@ function own(buffer: DeviceBuffer): ReferenceBuffer {
 function execute(executable: Executable, externals: readonly DeviceBuffer[]): void {
   if (!(executable instanceof ReferenceExecutable)) throw new InternalError('reference device: received an executable of another device.');
   const { program, steps } = executable;
-  if (externals.length !== program.externals)
-    throw new InternalError(`reference device: expected ${program.externals} external buffers, received ${externals.length}.`);
+  checkExternals('reference', program, externals);
   const arrays = externals.map((b) => own(b).data);
-  for (const b of program.buffers)
-    if (b.place.kind === 'external' && (arrays[b.place.slot].length < b.size || externals[b.place.slot].dtype !== b.dtype))
-      throw new InternalError(
-        `reference device: external ${b.place.slot} should hold ${b.size} of ${b.dtype}, received ${arrays[b.place.slot].length} of ${externals[b.place.slot].dtype}.`,
-      );
   for (const step of steps)
     step.run(
       step.buffers.map((b) => (typeof b === 'number' ? arrays[b] : b)),

@@ -1,5 +1,5 @@
 /** @file The wasm device's compute threads: workers over one shared memory, found at run time in Node and in browsers. */
-import { DeviceError } from '../../base/errors.js';
+import { DeviceError, reasonOf } from '../../base/errors.js';
 import { nodeModules } from '../../base/node-modules.js';
 import { cells, computeThread, type FromThread, type ThreadPlan, type ToThread } from './worker.js';
 
@@ -41,10 +41,9 @@ export class ThreadPool {
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
   #members: Thread[] = [];
-  /** Answers to wait for, in the order of the messages: how many are still to come, and whom to tell. */
-  readonly #answers: { left: number; failure: string | null; readonly settle: (failure: string | null) => void }[] = [];
-  readonly #heard: number[] = [];
-  #answered = 0;
+  /** By message: the answers that are still to come, and whom to tell. */
+  readonly #answers = new Map<number, { left: number; failure: string | null; readonly settle: (failure: string | null) => void }>();
+  #messages = 0;
   #run: { readonly ticket: number; readonly settle: (failure: string | null) => void } | null = null;
   #ticket = 0;
   #death: string | null = null;
@@ -67,9 +66,8 @@ export class ThreadPool {
     }, startTimeout);
     try {
       for (let thread = 0; thread < this.threads; thread++) {
-        this.#heard.push(0);
         const member = startThread(
-          (message) => this.#hear(message, thread),
+          (message) => this.#hear(message),
           (why) => this.#die(why),
         );
         this.#members.push(member);
@@ -78,9 +76,7 @@ export class ThreadPool {
       await this.#held(started);
     } catch (error) {
       this.stop();
-      throw new DeviceError(
-        `wasm: compute threads cannot be started: ${this.#death ?? (error instanceof Error ? error.message : String(error))}`,
-      );
+      throw new DeviceError(`wasm: compute threads cannot be started: ${this.#death ?? reasonOf(error)}`);
     } finally {
       clearTimeout(timer);
     }
@@ -149,7 +145,7 @@ export class ThreadPool {
         if (failure === null) resolve();
         else reject(this.#death === null ? new DeviceError(`wasm: a compute thread refused a module: ${failure}`) : deadThread(failure));
       };
-      this.#answers.push({ left: this.threads, failure: null, settle });
+      this.#answers.set(++this.#messages, { left: this.threads, failure: null, settle });
     });
   }
   #tell(message: ToThread): Promise<void> {
@@ -160,7 +156,7 @@ export class ThreadPool {
     return answered;
   }
 
-  #hear(message: FromThread, thread: number): void {
+  #hear(message: FromThread): void {
     if (message.kind === 'ended') {
       const run = this.#run;
       if (run?.ticket !== message.ticket) return;
@@ -173,16 +169,12 @@ export class ThreadPool {
       }
       return;
     }
-    // Each thread answers in order.
-    const answer = this.#answers[this.#heard[thread]++ - this.#answered];
+    const answer = this.#answers.get(message.message);
     if (!answer) return;
     answer.failure ??= message.failure;
-    answer.left--;
-    while (this.#answers[0]?.left === 0) {
-      const first = this.#answers.shift();
-      this.#answered++;
-      first?.settle(first.failure);
-    }
+    if (--answer.left > 0) return;
+    this.#answers.delete(message.message);
+    answer.settle(answer.failure);
   }
 
   /** A thread is gone, and with it whatever it was doing: nothing runs on this device any more. */
@@ -191,7 +183,8 @@ export class ThreadPool {
     this.#death = why;
     this.#run?.settle(why);
     this.#run = null;
-    for (const { settle } of this.#answers.splice(0)) settle(why);
+    for (const { settle } of this.#answers.values()) settle(why);
+    this.#answers.clear();
     this.stop();
   }
 }

@@ -3,16 +3,18 @@
  * where memory cannot be shared (a page that is not cross-origin isolated).
  */
 import { type DType, dtypes, type TypedArray } from '../../base/dtype.js';
-import { DeviceError, InternalError } from '../../base/errors.js';
+import { DeviceError, InternalError, reasonOf } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { log } from '../../base/log.js';
 import { nodeModules } from '../../base/node-modules.js';
+import { turn } from '../../base/turn.js';
 import { printKernel } from '../../kernel/print.js';
 import type { Program } from '../../kernel/program.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { wasmScratchBytes } from '../../render/wasm.js';
 import { widestLoop } from '../../render/wasm-lanes.js';
 import { probeModule, renderWasmModule } from '../../render/wasm-module.js';
+import { checkExternals, checkLength } from '../checks.js';
 import type { Device, DeviceBuffer, Executable } from '../device.js';
 import { FifoQueue } from '../queue.js';
 import { type CallSchedule, estimateNs, schedule } from '../schedule.js';
@@ -133,7 +135,7 @@ export function wasmUnusable(): string | null {
   try {
     new WebAssembly.Module(probeModule('simd'));
   } catch (error) {
-    return `WebAssembly is refused here, as a content security policy does: allow script-src 'wasm-unsafe-eval' (${error instanceof Error ? error.message : String(error)})`;
+    return `WebAssembly is refused here, as a content security policy does: allow script-src 'wasm-unsafe-eval' (${reasonOf(error)})`;
   }
   if (typeof document === 'object' && !nodeModules())
     return "in a page it computes in workers only, so that the tab does not freeze: import tenon in a module worker, new Worker(new URL('./train.js', import.meta.url), { type: 'module' })";
@@ -141,7 +143,7 @@ export function wasmUnusable(): string | null {
 }
 
 const refusedModule = (cause: unknown): never => {
-  throw new DeviceError(`wasm: the engine refused a program: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  throw new DeviceError(`wasm: the engine refused a program: ${reasonOf(cause)}`, { cause });
 };
 function moduleOf(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
   try {
@@ -207,8 +209,7 @@ export class WasmDevice implements Device {
   }
 
   allocate(dtype: DType, size: number, data?: TypedArray): DeviceBuffer {
-    if (data && data.length !== size)
-      throw new DeviceError(`wasm: data does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    if (data) checkLength('wasm', 'data', size, data.length);
     if (!(Number.isSafeInteger(size) && size >= 0 && size <= mostElements))
       throw new DeviceError(
         `wasm: no memory for ${size} elements of ${dtype}. Expected at most ${mostElements.toLocaleString('en')}. Use a smaller batch or model.`,
@@ -278,7 +279,7 @@ export class WasmDevice implements Device {
         this.#started = pool;
         return pool;
       } catch (error) {
-        log.notice(`computing in the calling thread: ${error instanceof Error ? error.message : String(error)}`);
+        log.notice(`computing in the calling thread: ${reasonOf(error)}`);
         return null;
       }
     })();
@@ -414,16 +415,7 @@ export class WasmDevice implements Device {
     const e = own(executable);
     if (!this.#plans.has(e.record)) throw new InternalError('wasm device: the executable was disposed of.');
     const { program } = e;
-    if (externals.length !== program.externals)
-      throw new InternalError(`wasm device: expected ${program.externals} external buffers, received ${externals.length}.`);
-    for (const b of program.buffers) {
-      if (b.place.kind !== 'external') continue;
-      const given = buffer(externals[b.place.slot]);
-      if (given.size < b.size || given.dtype !== b.dtype)
-        throw new InternalError(
-          `wasm device: external ${b.place.slot} should hold ${b.size} of ${b.dtype}, received ${given.size} of ${given.dtype}.`,
-        );
-    }
+    checkExternals('wasm', program, externals);
     this.#arena = this.#area(this.#arena, program.arenaBytes, 'the temporaries of a program');
     this.#scratch = this.#area(this.#scratch, e.scratch, 'the scratch memory of kernels');
     const words = this.#words;
@@ -458,8 +450,7 @@ export class WasmDevice implements Device {
 
   write(b: DeviceBuffer, data: TypedArray): void {
     const { dtype, address, size } = buffer(b);
-    if (data.length !== size)
-      throw new DeviceError(`wasm: write does not fit the buffer. Expected ${size} elements, received ${data.length}.`);
+    checkLength('wasm', 'write', size, data.length);
     this.#queue.write(
       () => this.#view(dtype, address, size).set(data),
       () => {
@@ -503,14 +494,7 @@ let breathed = 0;
 async function breathe(): Promise<void> {
   const now = performance.now();
   if (now - breathed < 10) return;
-  await new Promise<void>((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
+  await turn();
   breathed = performance.now();
 }
 

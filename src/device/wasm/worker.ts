@@ -55,8 +55,8 @@ export type ToThread =
   | { readonly kind: 'plan'; readonly plan: ThreadPlan }
   | { readonly kind: 'forget'; readonly id: number };
 export type FromThread =
-  /** Has done what the message said; the reason if it could not. */
-  | { readonly kind: 'received'; readonly failure: string | null }
+  /** Has done what its n-th message said (the first: start); the reason if it could not. */
+  | { readonly kind: 'received'; readonly message: number; readonly failure: string | null }
   | { readonly kind: 'ended'; readonly ticket: number; readonly failure: string | null };
 
 /** The thread's program. */
@@ -194,7 +194,7 @@ export function computeThread(): void {
         }
       }
     }
-    send({ kind: 'received', failure });
+    send({ kind: 'received', message: received + 1, failure });
     if (Atomics.load(words, at.mail) === received) serve();
   };
   if (node) node.on('message', receive);
