@@ -72,6 +72,15 @@ const packages: Readonly<Record<string, (file: string) => boolean>> = {
   koffi: (file) => file.startsWith('device/native/') || file.startsWith('device/cuda/'),
   sharp: (file) => file.startsWith('data/') && isNodeFile(file),
   commander: (file) => file.startsWith('cli/'),
+  '@huggingface/tokenizers': (file) => file.startsWith('llm/'),
+  '@huggingface/jinja': (file) => file.startsWith('llm/'),
+  '@huggingface/hub': (file) => file.startsWith('llm/') && isNodeFile(file),
+  hyparquet: (file) => file.startsWith('llm/data/'),
+  'hyparquet-compressors': (file) => file.startsWith('llm/data/'),
+  yaml: (file) => file.startsWith('llm/') || file.startsWith('cli/'),
+  zod: (file) => file.startsWith('llm/') || file.startsWith('serve/') || file.startsWith('cli/'),
+  hono: (file) => file.startsWith('serve/'),
+  '@hono/node-server': (file) => file.startsWith('serve/'),
 };
 
 interface Import {
