@@ -78,7 +78,7 @@ const packages: Readonly<Record<string, (file: string) => boolean>> = {
   hyparquet: (file) => file.startsWith('llm/data/'),
   'hyparquet-compressors': (file) => file.startsWith('llm/data/'),
   yaml: (file) => file.startsWith('llm/') || file.startsWith('cli/'),
-  zod: (file) => file.startsWith('llm/') || file.startsWith('serve/') || file.startsWith('cli/'),
+  zod: (file) => file.startsWith('zoo/') || file.startsWith('llm/') || file.startsWith('serve/') || file.startsWith('cli/'),
   hono: (file) => file.startsWith('serve/'),
   '@hono/node-server': (file) => file.startsWith('serve/'),
 };

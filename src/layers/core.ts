@@ -1,4 +1,5 @@
-/** @file Layers of every model: dense, einsumDense, embedding, activation, identity, lambda, masking. */
+/** @file Layers of every model: dense, linear, einsumDense, embedding, activation, identity, lambda, masking. */
+import { isFloat } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import { einsum, type Tensor, type Variable } from '../tensor/index.js';
@@ -29,6 +30,12 @@ export const kernelDefaults = {
 } as const;
 export type WithKernel<O extends KernelOptions> = O & Required<Pick<KernelOptions, 'activation' | 'useBias' | 'biasInitializer'>>;
 
+/** A float weight in the dtype of a float input: 16-bit inputs are computed with as such (sums in f32), whatever the weight is kept in. */
+export const likeInput = (weight: Variable, x: Tensor): Tensor => {
+  const w = weight.read();
+  return w.dtype === x.dtype || !isFloat(w.dtype) || !isFloat(x.dtype) ? w : w.cast(x.dtype);
+};
+
 /** Base of the layers that end in `activation(… + bias)`. */
 export abstract class KernelLayer<O extends KernelOptions> extends Layer<WithKernel<O>> {
   readonly activation: Activation;
@@ -50,7 +57,7 @@ export abstract class KernelLayer<O extends KernelOptions> extends Layer<WithKer
   }
   /** activation(x + bias). */
   protected finish(x: Tensor): Tensor {
-    return this.activation(this.bias ? x.add(this.bias) : x);
+    return this.activation(this.bias ? x.add(likeInput(this.bias, x)) : x);
   }
   override getConfig(): Config {
     return { ...super.getConfig(), activation: activationName(this.activation) };
@@ -79,7 +86,34 @@ export class Dense extends KernelLayer<DenseOptions> {
     super.build(shape);
   }
   override call(x: Tensor): Tensor {
-    return this.finish(x.matmul(this.kernel));
+    return this.finish(x.matmul(likeInput(this.kernel, x)));
+  }
+}
+
+export interface LinearOptions extends KernelOptions {
+  units: number;
+}
+/**
+ * PyTorch's Linear: x · weightᵀ + bias over the last axis, [..., in] → [..., units]; weight [units, in], as files of language models hold
+ * it, so that one output's weights lie together. Otherwise a Dense.
+ */
+export class Linear extends KernelLayer<LinearOptions> {
+  static override className = 'Linear';
+  override supportsMasking = true;
+  constructor(options: LinearOptions) {
+    super(withDefaults(options, kernelDefaults));
+    wholeNumber(this, 'units', options.units);
+  }
+  override build(inputShape: PartialShape): void {
+    const shape = singleShape(this, inputShape);
+    const features = knownExtent(this, shape, -1);
+    this.kernel = this.addKernel([this.options.units, features], 'weight');
+    this.bias = this.addBias([this.options.units]);
+    this.inputSpec = { minRank: 2, axes: { [-1]: features } };
+    super.build(shape);
+  }
+  override call(x: Tensor): Tensor {
+    return this.finish(x.matmul(likeInput(this.kernel, x).transpose()));
   }
 }
 

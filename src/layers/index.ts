@@ -31,6 +31,7 @@ const bias = { useBias: true, biasInitializer: true, biasRegularizer: true, bias
 const projection = { ...bias, kernelInitializer: true, kernelRegularizer: true, kernelConstraint: true } as const;
 const kernel = { ...projection, activation: true } as const;
 export const dense = /* @__PURE__ */ factory(core.Dense, () => ({ units: true, ...kernel }));
+export const linear = /* @__PURE__ */ factory(core.Linear, () => ({ units: true, ...kernel }));
 export const einsumDense = /* @__PURE__ */ factory(core.EinsumDense, () => ({
   equation: true,
   outputShape: true,

@@ -115,19 +115,26 @@ const meanOf = (n: Node, axes: readonly number[]): Node => {
   const s = ops.sum(n, axes);
   return restore(ops.mul(s, ops.constant(1 / axes.reduce((k, a) => k * n.shape[a], 1), s)), n, axes);
 };
+/** 16-bit inputs are normalized in f32 and rounded once. */
+const inF32 = (x: Node, normalize: (n: Node) => Node): Tensor => fromNode(ops.cast(normalize(ops.cast(x, 'f32')), x.dtype));
+
 /** Layer normalization over `axis` (Ba et al. 2016); scale and offset have those axes' shape. */
 export function layerNormalization(x: TensorLike, axis: number | readonly number[] = -1, options: NormOptions = {}): Tensor {
-  const n = floatNode(x);
-  const axes = axesOf(n, axis, 'layerNormalization');
-  const d = ops.sub(n, meanOf(n, axes));
-  const v = meanOf(ops.mul(d, d), axes);
-  return fromNode(affine(ops.mul(d, ops.rsqrt(ops.add(v, ops.constant(options.epsilon ?? 1e-3, v)))), axes, options));
+  const node = floatNode(x);
+  const axes = axesOf(node, axis, 'layerNormalization');
+  return inF32(node, (n) => {
+    const d = ops.sub(n, meanOf(n, axes));
+    const v = meanOf(ops.mul(d, d), axes);
+    return affine(ops.mul(d, ops.rsqrt(ops.add(v, ops.constant(options.epsilon ?? 1e-3, v)))), axes, options);
+  });
 }
 /** x · rsqrt(mean x² + epsilon) (Zhang & Sennrich 2019). */
 export function rmsNormalization(x: TensorLike, axis: number | readonly number[] = -1, options: NormOptions = {}): Tensor {
-  const n = floatNode(x);
-  const axes = axesOf(n, axis, 'rmsNormalization');
-  const v = meanOf(ops.mul(n, n), axes);
-  return fromNode(affine(ops.mul(n, ops.rsqrt(ops.add(v, ops.constant(options.epsilon ?? 1e-3, v)))), axes, options));
+  const node = floatNode(x);
+  const axes = axesOf(node, axis, 'rmsNormalization');
+  return inF32(node, (n) => {
+    const v = meanOf(ops.mul(n, n), axes);
+    return affine(ops.mul(n, ops.rsqrt(ops.add(v, ops.constant(options.epsilon ?? 1e-3, v)))), axes, options);
+  });
 }
 export { layerNormalization as layerNorm, rmsNormalization as rmsNorm };
