@@ -22,14 +22,15 @@ export interface Sequence {
   /** i32 [batch, steps]: the first key that a token sees, and one past the last. */
   readonly first: Tensor;
   readonly end: Tensor;
-  /** Where keys and values are kept: rows of the cache for this call's tokens (−1: nowhere), and which slots the batch's rows read. */
+  /** Where keys and values are kept, for tokens that come in several calls. */
   readonly cache?: {
     readonly blocks: readonly BlockCache[];
+    /** Tokens a slot. */
     readonly capacity: number;
-    /** i32 [batch · steps]. */
+    /** i32 [batch · steps]: the row of the cache that each token's keys and values are written to; −1: none. */
     readonly rows: Tensor;
-    /** The cache's part that a call reads: all slots (batch = slots), or the one with this number, i32 []. */
-    readonly slot: Tensor | null;
+    /** Whether the batch's rows are the slots, in order; else `first` and `end` count through all slots, and the batch is 1. */
+    readonly isBySlot: boolean;
   };
 }
 
@@ -77,13 +78,12 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, sequence: Sequence, inde
   const { end, cache } = sequence;
   const first = window === null ? sequence.first : sequence.first.maximum(end.sub(window));
   if (!cache) return attention(q, k, v, { first, end }).reshape([b, t, h * d]);
-  const { capacity, rows, slot } = cache;
+  const { capacity, rows, isBySlot } = cache;
   const { keys, values } = cache.blocks[index];
   const kept = (variable: Variable, x: Tensor): Tensor => {
     const all = putRows(variable.read(), x.reshape([b * t, g * d]).cast(variable.dtype), rows);
     variable.assign(all);
-    if (slot === null) return all.reshape([b, capacity, g, d]);
-    return all.dynamicSlice([slot.mul(capacity), 0], [capacity, g * d]).reshape([1, capacity, g, d]);
+    return all.reshape(isBySlot ? [b, capacity, g, d] : [1, -1, g, d]).cast(q.dtype);
   };
   return attention(q, kept(keys, k), kept(values, v), { first, end }).reshape([b, t, h * d]);
 }
