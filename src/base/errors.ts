@@ -37,7 +37,13 @@ export const reasonOf = (thrown: unknown): string => (thrown instanceof Error ? 
 
 /** `value` as errors quote it: JSON, and only its beginning where that is long. What a file holds must not fill a screen. */
 export function quote(value: unknown, most = 80): string {
-  const text: string | undefined = JSON.stringify(value);
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // Nested beyond the stack, holding itself, or a bigint.
+    return typeof value === 'bigint' ? String(value) : `a value that JSON cannot show`;
+  }
   if (text === undefined) return typeof value;
   // No half of a surrogate pair at the cut.
   return text.length <= most ? text : `${text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '')}… (${text.length} characters)`;

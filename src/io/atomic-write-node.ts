@@ -8,18 +8,39 @@ import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError, reasonOf, TenonError } from '../base/errors.js';
 
+/** What a file is written from, piece after piece; a generator's pieces are made as they are needed. */
+export type Content = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** A file whose content is on the disk under a temporary name. One of the two is called. */
+export interface StagedFile {
+  /** Gives it its name. Rejects as `writeFileAtomically`. */
+  commit(): Promise<void>;
+  /** Removes it. */
+  discard(): Promise<void>;
+}
+
 /**
  * Replaces or makes the file `path` with `content` (pieces are written one after another). When it fails, the old file is
  * as it was and the temporary is gone. What processes that were killed left in the folder is removed.
  * @throws ConfigError when the folder is missing or may not be written to, or `path` is a folder; TenonError when the disk is full
- * or fails. `cause` is the system's error.
+ * or fails (`cause` is the system's error); what a generator of pieces throws, as it is.
  */
-export async function writeFileAtomically(path: string, content: Uint8Array | readonly Uint8Array[]): Promise<void> {
+export async function writeFileAtomically(path: string, content: Content): Promise<void> {
+  await (await stageFile(path, content)).commit();
+}
+
+/** The first half of `writeFileAtomically`, for files that are to appear together. */
+export async function stageFile(path: string, content: Content): Promise<StagedFile> {
   const chunks = content instanceof Uint8Array ? [content] : content;
   // Through a link, so that the link stays one.
   const target = await realpath(path).catch(() => path);
   const folder = dirname(target);
   const temporary = join(folder, `.${basename(target)}${owner()}${process.pid}-${randomUUID().slice(0, 8)}.tmp`);
+  const discard = (): Promise<void> => rm(temporary, { force: true }).catch(() => undefined);
+  const fail = async (error: unknown): Promise<never> => {
+    await discard();
+    throw isOfSystem(error) ? explain(path, error, await isFolder(folder)) : error;
+  };
   try {
     const mode = await stat(target).then(
       (s) => s.mode & 0o777,
@@ -27,17 +48,26 @@ export async function writeFileAtomically(path: string, content: Uint8Array | re
     );
     await withFile(temporary, 'wx', async (file) => {
       if (mode !== undefined) await file.chmod(mode);
-      for (const chunk of chunks) await file.writeFile(chunk);
+      for await (const chunk of chunks) await file.writeFile(chunk);
       await file.sync();
     });
-    await rename(temporary, target);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    throw explain(path, error, await isFolder(dirname(target)));
+    return fail(error);
   }
-  await syncFolder(folder);
-  await removeLeftovers(folder);
+  const commit = async (): Promise<void> => {
+    try {
+      await rename(temporary, target);
+    } catch (error) {
+      return fail(error);
+    }
+    await syncFolder(folder);
+    await removeLeftovers(folder);
+  };
+  return { commit, discard };
 }
+
+/** An error of a call to the system, and not of who makes the pieces. */
+const isOfSystem = (error: unknown): boolean => error instanceof Error && !(error instanceof TenonError) && 'syscall' in error;
 
 async function withFile(path: string, flags: string, body: (file: FileHandle) => Promise<void>): Promise<void> {
   const file = await open(path, flags, 0o666);
