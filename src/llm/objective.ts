@@ -15,15 +15,16 @@ export function requireLanguageModel(model: unknown, who: string): CausalLM {
 
 /**
  * Mean of −log p(label) over the batch's labels (all of a window's, under gradient accumulation). Inputs: ids, positions and starts
- * [batch, steps], and where the collator gives them, the flat places of labels, i32 [rows]; target: the labels, [batch, steps] or [rows].
+ * [batch, steps]; targets: the labels [batch, steps], and where the batches give them, the flat places that have one and their labels.
  */
 export const nextTokenObjective: Objective = (model, batch) => {
   const lm = requireLanguageModel(model, 'objective');
-  const [ids, positions, starts, rows] = batch.inputs;
-  const labels = batch.y.reshape([-1]);
+  const [ids, positions, starts] = batch.inputs;
+  const [every, rows, rowLabels] = batch.targets;
   const all = lm.hidden(ids, causalSequence(ids, positions, starts));
   const flat: Tensor = all.reshape([-1, all.shape[2]]);
-  const losses = linearCrossEntropy(rows ? flat.take(rows, 0, { mode: 'clip' }) : flat, lm.head, labels);
+  const labels = (rowLabels ?? every).reshape([-1]);
+  const losses = linearCrossEntropy(rows ? flat.take(rows.reshape([-1]), 0, { mode: 'clip' }) : flat, lm.head, labels);
   // A batch of padding alone counts nothing, and divides nothing by zero.
   return { lossSum: losses.sum(), weight: labels.notEqual(IGNORE).cast('f32').sum().maximum(1e-7) };
 };

@@ -145,6 +145,16 @@ export interface OneCycleOptions {
   annealStrategy?: 'cos' | 'linear';
   threePhase?: boolean;
 }
+export interface WarmupStableDecayOptions {
+  learningRate: number;
+  /** All of the training, warm-up and decay included. */
+  totalSteps: number;
+  warmupSteps?: number;
+  /** Length of the fall at the end; default a fifth of totalSteps. */
+  decaySteps?: number;
+  /** The end, as a share of the rate; default 0. */
+  alpha?: number;
+}
 export interface LinearWarmupOptions {
   /** What follows: a rate, or a schedule that counts from the end of the warm-up. */
   learningRate: number | Schedule | SerializedSchedule;
@@ -268,6 +278,17 @@ export const schedules = {
         return i === phases.length - 1 ? value : o.ifLess(o.constant(to), now, piece(i + 1), value);
       };
       return piece(0);
+    });
+  },
+  /** A linear rise, a constant rate, and a fall in a line (Hu et al. 2024, MiniCPM's WSD): how long to train can be decided late. */
+  warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
+    const { learningRate, totalSteps, warmupSteps = 0, decaySteps = Math.max(1, Math.round(totalSteps / 5)), alpha = 0 } = options;
+    requirePositive('warmupStableDecay', { totalSteps, decaySteps });
+    const config = { learningRate, totalSteps, warmupSteps, decaySteps, alpha };
+    return new Schedule('warmupStableDecay', options, config, (o, step) => {
+      const left = o.div(o.max(o.add(o.mul(step, -1), totalSteps), 0), decaySteps);
+      const after = o.mul(o.add(o.mul(o.min(left, 1), 1 - alpha), alpha), learningRate);
+      return warmupSteps === 0 ? after : o.ifLess(step, warmupSteps, o.mul(o.div(step, warmupSteps), learningRate), after);
     });
   },
   /** From initial to the rate that follows, in a line. */

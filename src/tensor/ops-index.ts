@@ -355,13 +355,3 @@ export function bincount(x: TensorLike, length: number, weights?: TensorLike): T
   return fromNode(ops.takeAdd(weights === undefined ? ops.full(i.shape, 1, 'i32') : toNode(weights), i, 0, length));
 }
 export { take as gather };
-
-/** temporary */
-export function putRows(x: TensorLike, rows: TensorLike, index: TensorLike): Tensor {
-  const [a, r, i] = [toTensor(x), toTensor(rows), toTensor(index)];
-  const n = a.shape[0];
-  const hit = i.reshape([1, -1]).equal(fromNode(ops.iota([n, 1], 0, 'i32')));
-  const any = hit.any(1);
-  const src = hit.cast('i32').argmax(1);
-  return fromNode(ops.select(any.reshape([n, 1]).broadcastTo(a.shape).node, r.take(src, 0).node, a.node));
-}

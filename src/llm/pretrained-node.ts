@@ -1,0 +1,113 @@
+/**
+ * @file fromPretrained and savePretrained: a language model's folder in the Hugging Face layout, both ways: config.json, safetensors in one or
+ * several files, the tokenizer's files, generation_config.json.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ConfigError, FormatError, reasonOf } from '../base/errors.js';
+import { checkOptionNames } from '../base/option-names.js';
+import { writeFileAtomically } from '../io/atomic-write-node.js';
+import { isRecord } from '../io/bytes.js';
+import type { FloatDType } from '../io/convert-floats.js';
+import { openSafetensors, writeSafetensorsFiles } from '../io/safetensors-files-node.js';
+import { type CausalLM, languageModel } from '../zoo/index.js';
+import type { Tokenizer } from './tokenizer.js';
+import { loadTokenizer } from './tokenizer-node.js';
+import { readWeights, weightEntries } from './weights.js';
+
+/** Settings of generation that go with a model: generation_config.json, as it is. */
+export type GenerationConfig = Readonly<Record<string, unknown>>;
+
+/** A language model with what belongs to it. */
+export interface Pretrained {
+  readonly model: CausalLM;
+  readonly tokenizer: Tokenizer;
+  readonly generation: GenerationConfig;
+}
+export interface PretrainedOptions {
+  /** What is computed in. Default f32. */
+  dtype?: 'f32' | 'bf16';
+  /** What matrices are kept in; 'auto': as the file has them. Default f32. */
+  weightDtype?: FloatDType | 'auto';
+  signal?: AbortSignal;
+  /** Called with the share of the weights that was read. */
+  onProgress?: (share: number) => void;
+}
+const optionNames: Readonly<Record<keyof PretrainedOptions, true>> = { dtype: true, weightDtype: true, signal: true, onProgress: true };
+
+/** A config is a page of JSON; more is no config. */
+const MAX_JSON = 2 ** 24;
+
+/** A JSON object of a model's folder; null when it is optional and missing. Throws ConfigError, FormatError. */
+export async function readJson(folder: string, name: string, isOptional = false): Promise<Record<string, unknown> | null> {
+  const path = join(folder, name);
+  let text: string;
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_JSON) throw new FormatError(`${path}: the file is too large. Expected at most ${MAX_JSON} bytes, received ${size}.`);
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof FormatError) throw error;
+    if (isOptional && error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw new ConfigError(`${path}: it can't be read (${reasonOf(error)}). Expected a model's folder with config.json, *.safetensors and tokenizer.json.`, {
+      cause: error,
+    });
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new FormatError(`${path}: it is no JSON (${reasonOf(error)}).`, { cause: error });
+  }
+  if (!isRecord(json)) throw new FormatError(`${path}: it holds no object. Expected { … }.`);
+  return json;
+}
+
+/**
+ * The language model of a folder. Tensors are read one after another into what the model keeps them in, so that weights are never twice in memory.
+ * Throws ConfigError for a folder that isn't there, FormatError for files that are damaged or don't fit each other, listing names and shapes.
+ * @example const { model, tokenizer } = await fromPretrained('models/SmolLM2-135M');
+ */
+export async function fromPretrained(folder: string, options: PretrainedOptions = {}): Promise<Pretrained> {
+  const who = `fromPretrained ${folder}`;
+  checkOptionNames(options, optionNames, who);
+  const config = await readJson(folder, 'config.json');
+  const files = await openSafetensors(folder);
+  try {
+    const { dtype = 'f32', weightDtype = 'f32' } = options;
+    const stored = Math.max(...files.names().map((n) => files.info(n).bytes)) ;
+    const largest = files.names().map((n) => files.info(n)).find((i) => i.bytes === stored)?.dtype;
+    const kept = weightDtype !== 'auto' ? weightDtype : largest === 'bf16' || largest === 'f16' ? largest : 'f32';
+    const model = languageModel(config ?? {}, { dtype, weightDtype: kept });
+    model.ensureBuilt([[1, 2]], false);
+    await readWeights(model, files, who, options);
+    return { model, tokenizer: await loadTokenizer(folder), generation: (await readJson(folder, 'generation_config.json', true)) ?? {} };
+  } finally {
+    await files.close();
+  }
+}
+
+export interface SavePretrainedOptions {
+  /** What weights are stored as. Default: as they are kept. */
+  dtype?: FloatDType;
+  /** Default 5e9. */
+  maxShardBytes?: number;
+}
+
+/** Writes the folder that `fromPretrained`, and transformers, read. Weights come last: a folder without them is unfinished. */
+export async function savePretrained(pretrained: Pretrained, folder: string, options: SavePretrainedOptions = {}): Promise<void> {
+  checkOptionNames(options, { dtype: true, maxShardBytes: true } satisfies Record<keyof SavePretrainedOptions, true>, `savePretrained ${folder}`);
+  const { model, tokenizer, generation } = pretrained;
+  const torch = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' } as const;
+  const entries = weightEntries(model);
+  const kept = options.dtype ?? (entries[0].dtype as FloatDType);
+  const { makeFolders } = await import('../io/make-folder-node.js');
+  await makeFolders(folder);
+  const write = (name: string, value: unknown): Promise<void> =>
+    writeFileAtomically(join(folder, name), new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
+  await write('config.json', { ...model.source, torch_dtype: torch[kept] });
+  if (Object.keys(generation).length > 0) await write('generation_config.json', generation);
+  await write('tokenizer.json', tokenizer.json);
+  if (tokenizer.config !== null) await write('tokenizer_config.json', tokenizer.config);
+  await writeSafetensorsFiles(folder, entries, options);
+}
