@@ -19,9 +19,11 @@ import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
 import { CallOrder } from './order.js';
+import { blocksAsRows } from './put-rows.js';
 import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
 import { sparseUpdates } from './sparse.js';
+import { unshaped } from './views.js';
 
 /** What the caller puts into an external slot of the Program. */
 export type Slot =
@@ -42,14 +44,15 @@ export interface GraphToCompile {
   readonly writes: readonly { readonly variable: Variable; readonly value: Node }[];
 }
 
-/** `allowSparse`: whether tables may be updated by rows. */
-export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSparse = true): CompiledGraph {
+/** `allowRows`: whether Variables may be updated by rows. */
+export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRows = true): CompiledGraph {
   const whole = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
-  const narrowed = narrow(whole);
-  const roots = narrowed === whole ? whole : simplify(narrowed);
+  const narrowed = narrow(allowRows ? blocksAsRows(whole, new Set(graph.writes.map((w) => w.variable.id))) : whole);
+  // A buffer has no shape: rows put into a reshaped tensor are its new value as they are.
+  const roots = (narrowed === whole ? whole : simplify(narrowed)).map((r) => (unshaped(r).op === 'putRows' ? unshaped(r) : r));
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
-  const sparse = allowSparse ? sparseUpdates(outputs, writes, target) : [];
+  const sparse = allowRows ? sparseUpdates(outputs, writes, target) : [];
   const byRows = new Set(sparse.flatMap((s) => s.values));
   const stored = new Set([...roots.filter((r) => !byRows.has(r)), ...sparse.flatMap((s) => s.inputs)]);
   const fusion = fuse([...stored].filter((r) => !isSource(r)));
@@ -85,6 +88,34 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSpa
   }
   // ---- results: written straight to their place where possible, copied where a value has two places or comes from outside
   const order = new CallOrder(calls);
+  // ---- rows put into a buffer: that of the tensor they are put into where nobody wants this any more, a copy elsewhere
+  /** Value → the one whose buffer it is written to. */
+  const over = new Map<Node, Node>();
+  const bufferOf = (n: Node): Node => {
+    let x = n;
+    for (let o = over.get(x); o; o = over.get(x)) x = o;
+    return x;
+  };
+  const rowUpdates = new Map<Node, Node>();
+  for (const c of calls) if (c.onto) rowUpdates.set(c.nodes[0], c.onto);
+  /** Values on the way from a Variable's old value to its new one. */
+  const steps = new Set<Node>();
+  for (const { variable, value } of allowRows ? writes : []) {
+    const chain: Node[] = [];
+    let x = value;
+    for (let onto = rowUpdates.get(x); onto; onto = rowUpdates.get(x)) {
+      chain.push(x);
+      x = onto;
+    }
+    if (isOp(x, 'variable') && x.arg.variable.id === variable.id) for (const n of chain) steps.add(n);
+  }
+  const results = new Set(roots);
+  for (const [value, onto] of rowUpdates) {
+    const mayOverwrite = isSource(onto) ? isOp(onto, 'variable') && steps.has(value) : !results.has(onto);
+    if (mayOverwrite && order.overwrite(onto, value)) over.set(value, onto);
+    else order.copyFirst(value, copyKernel(onto, value, target));
+  }
+
   const copyTo = (from: Node, index: number): Node => {
     const to = temporary(from.dtype, from.shape, 'copy');
     place.set(to, index);
@@ -93,21 +124,22 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSpa
   };
   for (const [i, value] of outputs.entries()) {
     const index = external({ kind: 'output', index: i }, value);
-    if (isSource(value) || place.has(value)) copyTo(value, index);
-    else place.set(value, index);
+    if (isSource(value) || place.has(bufferOf(value))) copyTo(value, index);
+    else place.set(bufferOf(value), index);
   }
   const overwritten = new Set(writes.map((w) => w.variable.id));
   for (const { variable, value } of writes) {
     const home = variablePlace.get(variable.id) ?? external({ kind: 'variable', variable }, value);
     variablePlace.set(variable.id, home);
     const old = variableNode.get(variable.id);
-    if (value === old || size(value.shape) === 0) continue;
-    if (!isSource(value) && !place.has(value) && (!old || order.overwrite(old, value))) {
-      place.set(value, home);
+    const buffer = bufferOf(value);
+    if (value === old || buffer === old || size(value.shape) === 0) continue;
+    if (!isSource(value) && !place.has(buffer) && (!old || order.overwrite(old, buffer))) {
+      place.set(buffer, home);
       continue;
     }
     // Rows can be updated where they lie, or not at all.
-    if (byRows.has(value)) return compileGraph(graph, target, false);
+    if (byRows.has(value) || [...over.values()].some((o) => o === old)) return compileGraph(graph, target, false);
     // Variables that exchange values do it through a buffer of their own.
     let from = value;
     if (isOp(value, 'variable') && overwritten.has(value.arg.variable.id)) {
@@ -128,9 +160,10 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSpa
       if (c.kernel.buffers[k].access !== 'read') written.add(n);
       else if (!written.has(n) && !isSource(n) && size(n.shape) > 0)
         throw new InternalError(`compileGraph: ${c.kernel.label} reads a ${n.op} that no kernel before it writes`);
-      if (place.has(n)) continue;
-      const life = lives.get(n);
-      lives.set(n, { from: life?.from ?? i, to: i });
+      const buffer = bufferOf(n);
+      if (place.has(buffer)) continue;
+      const life = lives.get(buffer);
+      lives.set(buffer, { from: life?.from ?? i, to: i });
     }
   const nodes = [...lives.keys()];
   const arena = planArena(
@@ -146,7 +179,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowSpa
     .map((c) => {
       const { kernel, places } = aliasParams(
         c.kernel,
-        c.nodes.map((n) => place.get(n) as number),
+        c.nodes.map((n) => place.get(bufferOf(n)) as number),
       );
       return { kernel, buffers: places };
     });

@@ -126,8 +126,7 @@ export class Emitter {
   }
 
   /** Writes the element of a stored node. */
-  store(n: Node, idx: readonly Ix[]): void {
-    const value = this.emit(n, idx);
+  store(n: Node, idx: readonly Ix[], value: Expr): void {
     const at = flatten(idx, n.shape);
     this.touched.push(at);
     this.write({ kind: 'store', ...this.#buffers.place(n, 'write', at), value: cast(n.dtype, value) });

@@ -7,7 +7,7 @@ import { dtypes } from '../base/dtype.js';
 import { type Shape, sameShape, size } from '../base/shape.js';
 import { isOp, type Node, type Op, topological } from '../graph/node.js';
 import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
-import { viewBase } from './views.js';
+import { unshaped, viewBase } from './views.js';
 
 export interface Group {
   readonly id: number;
@@ -61,6 +61,7 @@ const anchorOps = new Set<Op>([
   'conv',
   'takeAdd',
   'takeAlongAdd',
+  'putRows',
   'cumsum',
   'cumprod',
   'cummax',
@@ -73,7 +74,7 @@ export function isAnchor(n: Node): boolean {
   return anchorOps.has(n.op);
 }
 /** Anchors whose kernel writes its result itself, so that nothing can follow in the same loops. */
-const isClosed = (n: Node): boolean => n.op === 'argsort' || n.op === 'takeAdd' || n.op === 'takeAlongAdd';
+const isClosed = (n: Node): boolean => n.op === 'argsort' || n.op === 'takeAdd' || n.op === 'takeAlongAdd' || n.op === 'putRows';
 
 /** Work of one element of a node computed inline. */
 function elementCost(n: Node): number {
@@ -106,8 +107,8 @@ const keepsOrder = (n: Node): boolean => isElementwise(n) || n.op === 'reshape';
 /** Input elements read for each element of an anchor or inline window: how often the input's formula would run. */
 function evaluations(user: Node, input: Node, userCount: number): number {
   if (isOp(user, 'windowMax') || isOp(user, 'windowSum') || isOp(user, 'windowArgmax')) return userCount * windowTaps(user.arg.size);
-  // A contraction reads its operands from buffers: each element was computed once.
-  if (isOp(user, 'dot') || isOp(user, 'conv')) return size(input.shape);
+  // A contraction reads its operands from buffers: each element was computed once. Rows that are put somewhere are read once.
+  if (isOp(user, 'dot') || isOp(user, 'conv') || isOp(user, 'putRows')) return size(input.shape);
   return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
 }
 
@@ -189,13 +190,20 @@ export interface Fusion {
 
 /**
  * Nodes that `g` reads from the stores of other groups: members' inputs that are not members, and what contractions (through
- * movements) and sorts read from memory even where it's free to make.
+ * movements), sorts and updates of rows find in memory even where it's free to make.
  */
 export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Node> {
   const out = new Set<Node>();
   for (const m of g.members) {
     for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
-    const fromMemory = isOp(m, 'dot') || isOp(m, 'conv') ? m.inputs.map(viewBase) : isOp(m, 'argsort') ? m.inputs : [];
+    const fromMemory =
+      isOp(m, 'dot') || isOp(m, 'conv')
+        ? m.inputs.map(viewBase)
+        : isOp(m, 'argsort')
+          ? m.inputs
+          : isOp(m, 'putRows')
+            ? [unshaped(m.inputs[0])]
+            : [];
     for (const i of fromMemory) if ((storedBy.get(i) ?? g) !== g) out.add(i);
   }
   return out;
@@ -308,6 +316,7 @@ export function fuse(roots: readonly Node[]): Fusion {
     const candidates = new Set<Group>();
     for (const u of users.get(n) ?? []) for (const g of groupsOf.get(u) ?? []) candidates.add(g);
     if (isOp(n, 'argsort') && !isSource(n.inputs[0])) forced.add(n.inputs[0]);
+    if (isOp(n, 'putRows') && !isSource(unshaped(n.inputs[0]))) forced.add(unshaped(n.inputs[0]));
     if (isSource(n)) continue;
     if (isFree(n)) {
       if (rootSet.has(n) || forced.has(n)) newGroup(n);

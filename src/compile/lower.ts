@@ -26,6 +26,7 @@ import { elementwise } from './elementwise.js';
 import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
 import type { Group } from './fuse.js';
 import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
+import { lowerPutRows } from './put-rows.js';
 import { Ix } from './symbolic.js';
 import { flatten, unflatten } from './views.js';
 
@@ -35,6 +36,8 @@ export interface LoweredCall {
   readonly nodes: readonly Node[];
   /** Nodes that are read only at the element being stored, so that the store may overwrite them. */
   readonly inPlace: ReadonlySet<Node>;
+  /** Whose elements the stored node has where the kernel writes none: it works in that buffer, or in a copy of it. */
+  readonly onto?: Node;
 }
 
 /** A buffer that no node of the graph stands for (partial results). */
@@ -51,6 +54,7 @@ export function lowerGroup(g: Group, target: TargetInfo): LoweredCall[] {
   if (isOp(anchor, 'argsort')) return [sort(g, anchor)];
   if (isOp(anchor, 'takeAdd')) return [scatterRows(g, anchor, target)];
   if (isOp(anchor, 'takeAlongAdd')) return [scatterAlong(g, anchor)];
+  if (isOp(anchor, 'putRows')) return [lowerPutRows(g, anchor, target)];
   return lowerReduction(g, reductionOf(anchor), target);
 }
 
@@ -70,7 +74,12 @@ export const bytesOf = (buffers: Buffers): number => buffers.nodes.reduce((n, b)
 /** Emits every store of the group at `idx`; returns the emitter, whose body holds the statements. */
 export function emitStores(g: Group, buffers: Buffers, idx: readonly Ix[], given: ReadonlyMap<Node, Expr> = new Map()): Emitter {
   const e = new Emitter(buffers, g.members, given);
-  for (const n of g.stores) e.store(n, sameShape(n.shape, g.shape) ? idx : unflatten(flatten(idx, g.shape), n.shape));
+  const stores = [...g.stores].map((n) => {
+    const at = sameShape(n.shape, g.shape) ? idx : unflatten(flatten(idx, g.shape), n.shape);
+    return { n, at, value: e.emit(n, at) };
+  });
+  // All values before the first store: it may overwrite what another is made of.
+  for (const { n, at, value } of stores) e.store(n, at, value);
   return e;
 }
 

@@ -7,7 +7,10 @@ export class CallOrder {
   readonly #calls: LoweredCall[] = [];
   /** For each call, those that must come first. */
   readonly #before: Set<number>[] = [];
+  /** The call after which a node is whole, and the first that writes some of it. */
   readonly #writers = new Map<Node, number>();
+  readonly #firstWriters = new Map<Node, number>();
+  /** Calls that need a node's elements. */
   readonly #readers = new Map<Node, Set<number>>();
   /** Calls that overwrite the buffer which holds a node. */
   readonly #overwriters = new Map<Node, number>();
@@ -19,37 +22,58 @@ export class CallOrder {
 
   add(call: LoweredCall): void {
     const i = this.#calls.length;
-    const before = new Set<number>();
     this.#calls.push(call);
-    this.#before.push(before);
+    this.#before.push(new Set());
     for (const [b, n] of call.nodes.entries()) {
-      if (call.kernel.buffers[b].access !== 'read') {
+      if (call.kernel.buffers[b].access === 'read') this.#need(i, n);
+      else {
         this.#writers.set(n, i);
-        continue;
+        if (!this.#firstWriters.has(n)) this.#firstWriters.set(n, i);
       }
-      const readers = this.#readers.get(n) ?? new Set();
-      this.#readers.set(n, readers.add(i));
-      const writer = this.#writers.get(n);
-      if (writer !== undefined) before.add(writer);
-      const overwriter = this.#overwriters.get(n);
-      if (overwriter !== undefined) this.#before[overwriter].add(i);
     }
+    if (call.onto) this.#need(i, call.onto);
+  }
+
+  #need(call: number, n: Node): void {
+    this.#readers.set(n, (this.#readers.get(n) ?? new Set()).add(call));
+    const writer = this.#writers.get(n);
+    if (writer !== undefined) this.#before[call].add(writer);
+    const overwriter = this.#overwriters.get(n);
+    if (overwriter !== undefined) this.#before[overwriter].add(call);
+  }
+
+  #writer(value: Node): number {
+    const writer = this.#writers.get(value);
+    if (writer === undefined) throw new InternalError('order: nobody computes the value');
+    return writer;
   }
 
   /**
    * Lets the call that computes `value` write over the buffer of `old`, after everyone else who reads it. False, and
-   * nothing changed, when the call itself reads `old` at other elements or a reader needs the call's result.
+   * nothing changed, when the call itself reads `old` at other elements, a reader needs the call's result or another call writes there.
    */
   overwrite(old: Node, value: Node): boolean {
-    const writer = this.#writers.get(value);
-    if (writer === undefined) throw new InternalError('order: nobody computes the value');
-    const readers = [...(this.#readers.get(old) ?? [])];
-    if (readers.includes(writer) && !this.#calls[writer].inPlace.has(old)) return false;
-    const others = readers.filter((i) => i !== writer);
-    if (others.some((i) => this.#dependsOn(i, writer))) return false;
-    for (const i of others) this.#before[writer].add(i);
-    this.#overwriters.set(old, writer);
+    const first = this.#firstWriters.get(value) ?? this.#writer(value);
+    const readers = this.#readers.get(old) ?? new Set();
+    const { nodes, inPlace, onto } = this.#calls[first];
+    const isSafe = inPlace.has(old) || (onto === old && !nodes.includes(old));
+    if (this.#overwriters.has(old) || (readers.has(first) && !isSafe)) return false;
+    const others = [...readers].filter((i) => i !== first);
+    if (others.some((i) => this.#dependsOn(i, first))) return false;
+    for (const i of others) this.#before[first].add(i);
+    this.#overwriters.set(old, first);
     return true;
+  }
+
+  /** Puts a copy of what the call that computes `value` works onto before it: `copy` writes it to `value`'s own buffer. */
+  copyFirst(value: Node, copy: LoweredCall): void {
+    const writer = this.#writer(value);
+    const { onto, nodes } = this.#calls[writer];
+    if (onto && !nodes.includes(onto)) this.#readers.get(onto)?.delete(writer);
+    this.#firstWriters.set(value, this.#calls.length);
+    this.add(copy);
+    this.#before[writer].add(this.#writer(value));
+    this.#writers.set(value, writer);
   }
 
   #dependsOn(call: number, other: number): boolean {

@@ -200,6 +200,7 @@ function rewriteOne(n: Node): Node | null {
   }
   if (isOp(n, 'stopGradient') || isOp(n, 'customGradient')) return n.inputs[0];
   if (isOp(n, 'conv')) return rewriteConv(n);
+  if (isOp(n, 'putRows') && (size(n.inputs[1].shape) === 0 || size(n.shape) === 0)) return n.inputs[0];
   if ((isOp(n, 'takeAdd') || isOp(n, 'takeAlongAdd')) && size(n.inputs[0].shape) === 0) return full(n.shape, 0, n.dtype);
   if (isOp(n, 'sum')) {
     const x = n.inputs[0];

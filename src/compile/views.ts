@@ -39,6 +39,13 @@ export function moveIndex(n: Node, idx: readonly Ix[]): Ix[] | null {
   return null;
 }
 
+/** The node behind reshapes: its buffer holds `n`'s elements, in the same order. */
+export function unshaped(n: Node): Node {
+  let x = n;
+  while (isOp(x, 'reshape')) x = x.inputs[0];
+  return x;
+}
+
 export interface View {
   readonly base: Node;
   /** In elements of the base's buffer. */

@@ -60,6 +60,8 @@ export interface Builder extends ScalarBuilder<Node> {
   takeAdd(dy: Node, indices: Node, axis: number, extent: number): Node;
   takeAlong(x: Node, indices: Node, axis: number): Node;
   takeAlongAdd(dy: Node, indices: Node, axis: number, extent: number): Node;
+  /** x with x[indices[m]] = rows[m]; see PrimitiveArgs. */
+  putRows(x: Node, rows: Node, indices: Node): Node;
   dynamicSlice(x: Node, starts: readonly Node[], size: Shape): Node;
   dynamicUpdateSlice(x: Node, update: Node, starts: readonly Node[]): Node;
   cumsum(x: Node, axis: number, options?: { reverse?: boolean; exclusive?: boolean }): Node;
@@ -176,6 +178,7 @@ export const ops: Builder = {
   takeAdd: (dy, indices, axis, extent) => make('takeAdd', [dy, indices], { axis, extent }),
   takeAlong: (x, indices, axis) => make('takeAlong', [x, indices], { axis }),
   takeAlongAdd: (dy, indices, axis, extent) => make('takeAlongAdd', [dy, indices], { axis, extent }),
+  putRows: (x, rows, indices) => make('putRows', [x, rows, indices], undefined),
   dynamicSlice: (x, starts, size) => make('dynamicSlice', [x, ...starts], { size }),
   dynamicUpdateSlice: (x, update, starts) => make('dynamicUpdateSlice', [x, update, ...starts], undefined),
   cumsum: (x, axis, { reverse = false, exclusive = false } = {}) => make('cumsum', [x], { axis, reverse, exclusive }),

@@ -131,6 +131,7 @@ export {
   get,
   multiHot,
   oneHot,
+  putRows,
   slice,
   sliceUpdate,
   take,

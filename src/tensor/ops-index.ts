@@ -243,6 +243,19 @@ export function sliceUpdate(x: TensorLike, starts: readonly TensorLike[], update
     ),
   );
 }
+/**
+ * x [n, …rest] with x[indices[i]] = rows[i], for rows [m, …rest] and indices [m]. An index outside of 0 … n − 1 writes nothing; of equal ones
+ * the last counts. What is read from a Variable and assigned to it again (a key/value cache) is written in place: only m rows are touched.
+ * Throws ShapeError, DTypeError.
+ * @example
+ * const cache = variable(zeros([3, 2]));
+ * cache.assign(putRows(cache, [[1, 2]], [1]));
+ * console.log(await cache.array()); // → [ [ 0, 0 ], [ 1, 2 ], [ 0, 0 ] ]
+ */
+export function putRows(x: TensorLike, rows: TensorLike, indices: TensorLike): Tensor {
+  const n = toNode(x);
+  return fromNode(ops.putRows(n, toNode(rows, n.dtype), indexNode(indices, 'putRows')));
+}
 
 /** 1 where the class is, else 0, in a new axis; indices outside [0, classes) give zeros. f32 unless a dtype is given. */
 export function oneHot(x: TensorLike, classes: number, axis = -1, dtypeOption?: DTypeOption): Tensor {

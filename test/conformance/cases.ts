@@ -258,6 +258,21 @@ cases.push(
     const at = f('i32', [3, 5], integers(15, 7, 9));
     return [o.takeAlong(f('f32', [3, 7]), at, 1), o.takeAlongAdd(f('f32', [3, 5]), at, 1, 7)];
   }),
+  one('putRows', 'putRows', (f) => {
+    const x = f('f32', [11, 6]);
+    const at = f('i32', [5], [3, -1, 10, 3, 11]);
+    const put = o.putRows(x, o.mul(f('f32', [5, 6]), o.full([], 2, 'f32')), at);
+    // The old value after it, the new one twice, rows of rows, and a tensor that nobody else wants.
+    return [
+      put,
+      o.sum(x, [0]),
+      o.exp(o.neg(put)),
+      o.putRows(o.reshape(put, [22, 3]), f('f32', [2, 3]), f('i32', [2], [21, 0])),
+      o.putRows(o.full([4, 2, 300], 1, 'f32'), f('f32', [2, 2, 300]), f('i32', [2], [2, 2])),
+      o.putRows(f('u8', [9]), f('u8', [3]), f('i32', [3], [8, 8, -9])),
+      o.putRows(x, o.take(x, at, 0), f('i32', [5], [0, 1, 2, 3, 4])),
+    ];
+  }),
   one('dynamicSlice and dynamicUpdateSlice', ['dynamicSlice', 'dynamicUpdateSlice'], (f) => {
     const at = [f('i32', [], [2]), f('i32', [], [9])];
     return [o.dynamicSlice(f('f32', [6, 7]), at, [3, 4]), o.dynamicUpdateSlice(f('f32', [6, 7]), f('f32', [2, 3]), at)];

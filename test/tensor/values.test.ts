@@ -398,6 +398,27 @@ describe('indexing', () => {
     ]);
     await close(tn.multiHot(tensor([[0, 2]], 'i32'), 3), [[1, 0, 1]]);
     await close(tn.sliceUpdate([1, 2, 3], [tensor(1, 'i32')], [9]), [1, 9, 3]);
+    await close(
+      tn.putRows(
+        [
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ],
+        [
+          [7, 8],
+          [0, 0],
+          [9, 9],
+        ],
+        [2, 3, 2],
+      ),
+      [
+        [1, 2],
+        [3, 4],
+        [9, 9],
+      ],
+    );
+    await close(tensor([1, 2, 3]).putRows([9], tensor([-1], 'i32')), [1, 2, 3]);
     await close(tn.dynamicSlice([1, 2, 3], [tensor(1, 'i32')], [2]), [2, 3]);
     expect(() => m().take(tensor([0.5]))).toThrow(/integer/);
   });

@@ -1,4 +1,4 @@
-/** @file Reading and writing at positions given by tensors. Indices outside the range are clamped. */
+/** @file Reading and writing at positions given by tensors. Indices outside the range are clamped, but for putRows. */
 import { contiguousStrides, type Shape, size } from '../../base/shape.js';
 import type { Meanings, Value } from './meaning.js';
 import { offsets } from './values.js';
@@ -34,7 +34,9 @@ function blockOffsets(x: Shape, block: Shape, starts: readonly Value[]): Int32Ar
   return offsets(block, strides, base);
 }
 
-export const indexing: Meanings<'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'dynamicSlice' | 'dynamicUpdateSlice'> = {
+type IndexingOp = 'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'putRows' | 'dynamicSlice' | 'dynamicUpdateSlice';
+
+export const indexing: Meanings<IndexingOp> = {
   take: (out, [x, indices], { axis }) =>
     eachTaken(x.shape, indices, axis, (result, source) => {
       out.data[result] = x.data[source];
@@ -51,6 +53,13 @@ export const indexing: Meanings<'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd
     eachTakenAlong(out.shape, indices, axis, (result, source) => {
       out.data[source] += dy.data[result];
     }),
+  putRows(out, [x, rows, indices]) {
+    out.data.set(x.data);
+    const columns = size(x.shape.slice(1));
+    indices.data.forEach((row, m) => {
+      if (row >= 0 && row < x.shape[0]) out.data.set(rows.data.subarray(m * columns, (m + 1) * columns), row * columns);
+    });
+  },
   dynamicSlice(out, [x, ...starts]) {
     blockOffsets(x.shape, out.shape, starts).forEach((from, to) => {
       out.data[to] = x.data[from];

@@ -91,7 +91,7 @@ export interface PrimitiveArgs {
   windowScatter: WindowArg & { readonly shape: Shape };
   /** dy → adjoint of windowSum. */
   windowSpread: WindowArg & { readonly shape: Shape };
-  // ---- indexing (indices i32; outside the range they are clamped)
+  // ---- indexing (indices i32; outside the range they are clamped, but for putRows)
   /** (x, i): x's axis `axis` replaced by the axes of i. */
   take: { readonly axis: number };
   /** (dy, i) → adjoint of take: adds slices of dy to zeros whose axis `axis` has `extent`. Deterministic. */
@@ -102,6 +102,8 @@ export interface PrimitiveArgs {
   takeAlongAdd: { readonly axis: number; readonly extent: number };
   /** (x, update, …start scalars i32, one an axis): x with `update` written at start (clamped to fit). */
   dynamicUpdateSlice: undefined;
+  /** (x, rows, i): x with x[i[m]] = rows[m]; an index outside the range writes nothing, of equal ones the last counts. */
+  putRows: undefined;
   /** (x, …start scalars i32): a block of `size` from start (clamped to fit). */
   dynamicSlice: { readonly size: Shape };
   // ---- scan: running sum / product / maximum along `axis`, from the end if `reverse`, without the element itself if `exclusive`.

@@ -1,11 +1,11 @@
-/** @file Rows that read or write at positions given by tensors. Indices outside the range are clamped. */
+/** @file Rows that read or write at positions given by tensors. Indices outside the range are clamped, but for putRows. */
 import { DTypeError, ShapeError } from '../../base/errors.js';
 import { type Shape, sameShape, showShape, size } from '../../base/shape.js';
 import type { Node } from '../node.js';
 import type { Family } from './primitive.js';
 import { checkAxes, checkRank } from './values.js';
 
-type IndexingOp = 'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'dynamicSlice' | 'dynamicUpdateSlice';
+type IndexingOp = 'take' | 'takeAdd' | 'takeAlong' | 'takeAlongAdd' | 'putRows' | 'dynamicSlice' | 'dynamicUpdateSlice';
 const withExtent = (shape: Shape, axis: number, extent: number): number[] => shape.map((d, i) => (i === axis ? extent : d));
 
 function checkIndices(who: string, indices: Node, extent: number): void {
@@ -73,6 +73,31 @@ export const indexing: Family<IndexingOp> = {
       return { shape: withExtent(dy.shape, axis, extent), dtype: dy.dtype };
     },
     grad: (o, dy, { inputs: [, indices], arg: { axis } }) => [o.takeAlong(dy, indices, axis), null],
+  },
+  putRows: {
+    infer([x, rows, indices]) {
+      const expected = [indices.shape[0], ...x.shape.slice(1)];
+      if (x.shape.length < 1 || indices.shape.length !== 1 || !sameShape(rows.shape, expected))
+        throw new ShapeError(
+          `putRows: rows and indices do not fit x. Expected x [n, …rest], rows [m, …rest] and indices [m], received ${[x, rows, indices].map((n) => showShape(n.shape)).join(', ')}.`,
+        );
+      if (rows.dtype !== x.dtype)
+        throw new DTypeError(`putRows: dtypes differ. Expected equal dtypes, received ${x.dtype} and ${rows.dtype}. Cast the rows.`);
+      if (indices.dtype !== 'i32')
+        throw new DTypeError(`putRows: indices are not i32. Expected i32, received ${indices.dtype}. Cast them to i32.`);
+      return { shape: x.shape, dtype: x.dtype };
+    },
+    grad(o, dy, { inputs: [x, rows, indices] }) {
+      const count = indices.shape[0];
+      if (x.shape[0] === 0) return [dy, o.constant(0, rows), null];
+      // A row has a gradient where it is the one that stays: the last of those with its index.
+      const own = o.iota([count], 0, 'i32');
+      const last = o.putRows(o.full([x.shape[0]], -1, 'i32'), own, indices);
+      const inside = o.and(o.le(o.constant(0, indices), indices), o.lt(indices, o.constant(x.shape[0], indices)));
+      const stays = o.and(inside, o.eq(o.take(last, indices, 0), own));
+      const mask = o.broadcast(o.reshape(stays, [count, ...rows.shape.slice(1).map(() => 1)]), rows.shape);
+      return [o.putRows(dy, o.constant(0, rows), indices), o.select(mask, o.take(dy, indices, 0), o.constant(0, rows)), null];
+    },
   },
   dynamicSlice: {
     infer([x, ...starts], { size: block }) {

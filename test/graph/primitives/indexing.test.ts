@@ -23,6 +23,12 @@ describe('meaning', () => {
     expect(run(ops.takeAlong(x, ints([2, 0, 1, 9], [2, 2]), 1))).toEqual([3, 1, 5, 6]);
     expect(run(ops.takeAlongAdd(tensor([1, 2, 4, 8], [2, 2]), ints([2, 2, 0, 1], [2, 2]), 1, 3))).toEqual([0, 0, 3, 4, 8, 0]);
   });
+  test('putRows writes inside the range alone, the last of equal indices', () => {
+    const put = ops.putRows(x, tensor([10, 20, 30, 40, 50, 60, 70, 80, 90, 91, 92, 93], [4, 3]), ints([1, -1, 1, 2]));
+    expect(run(put)).toEqual([1, 2, 3, 70, 80, 90]);
+    expect(run(ops.putRows(tensor([1, 2]), tensor([7]), ints([0])))).toEqual([7, 2]);
+    expect(run(ops.putRows(x, tensor([], [0, 3]), ints([])))).toEqual([1, 2, 3, 4, 5, 6]);
+  });
   test('dynamicSlice and dynamicUpdateSlice clamp the start so that the block fits', () => {
     expect(run(ops.dynamicSlice(x, [i0(1), i0(1)], [1, 2]))).toEqual([5, 6]);
     expect(run(ops.dynamicSlice(x, [i0(9), i0(9)], [1, 2]))).toEqual([5, 6]);
@@ -44,6 +50,17 @@ describe('gradient', () => {
         const along = ints(uniform(size(alongShape), seed, -1, s[axis] + 1).map(Math.floor), alongShape);
         expectGradient((a) => ops.takeAlong(a, along, axis), [s], [uniform(size(s), seed)]);
         expectGradient((a) => ops.takeAlongAdd(a, along, axis, s[axis]), [alongShape], [uniform(size(alongShape), seed)]);
+      }),
+      propertyOptions,
+    );
+  });
+  test('of putRows, indices outside and repeated ones too', () => {
+    const at = shape(1, 3, 4).chain((s) => fc.tuple(fc.constant(s), fc.integer({ min: 1, max: 5 }), fc.integer()));
+    fc.assert(
+      fc.property(at, ([s, count, seed]) => {
+        const indices = ints(uniform(count, seed, -1, s[0] + 1).map(Math.floor));
+        const rows = [count, ...s.slice(1)];
+        expectGradient((a, b) => ops.putRows(a, b, indices), [s, rows], [uniform(size(s), seed), uniform(size(rows), seed + 1)]);
       }),
       propertyOptions,
     );
@@ -72,6 +89,11 @@ test('errors', () => {
   expect(() => ops.takeAdd(a, input(1, [3], 'i32'), 0, 4)).toThrow(ShapeError);
   expect(() => ops.takeAlong(a, input(1, [3, 3], 'i32'), 1)).toThrow(ShapeError);
   expect(() => ops.takeAlongAdd(a, input(1, [2, 2], 'i32'), 1, 4)).toThrow(ShapeError);
+  expect(() => ops.putRows(a, input(1, [2, 4]), input(2, [2], 'i32'))).toThrow(ShapeError);
+  expect(() => ops.putRows(a, input(1, [1, 3]), input(2, [2], 'i32'))).toThrow(/rows and indices do not fit/);
+  expect(() => ops.putRows(a, input(1, [2, 3], 'f16'), input(2, [2], 'i32'))).toThrow(DTypeError);
+  expect(() => ops.putRows(a, input(1, [2, 3]), input(2, [2]))).toThrow(/indices are not i32/);
+  expect(() => ops.putRows(input(1, []), input(2, []), input(3, [1], 'i32'))).toThrow(ShapeError);
   expect(() => ops.dynamicSlice(a, [i0(0)], [1, 1])).toThrow(ShapeError);
   expect(() => ops.dynamicSlice(a, [i0(0), i0(0)], [3, 1])).toThrow(/does not fit|no larger extents/);
   expect(() => ops.dynamicSlice(a, [i0(0), input(1, [])], [1, 1])).toThrow(DTypeError);

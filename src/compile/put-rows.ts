@@ -1,0 +1,90 @@
+/**
+ * @file putRows: rows written over those of a buffer (a key/value cache, a block of a larger tensor). The kernel touches nothing but its
+ * rows: whether it works in the buffer of its operand or in a copy of it, compile.ts decides.
+ */
+import { type Shape, size } from '../base/shape.js';
+import { ops } from '../graph/builder.js';
+import { isOp, type Node, topological } from '../graph/node.js';
+import { cast, constant, type Expr, loop, op, type Stmt } from '../kernel/kernel.js';
+import type { TargetInfo } from '../kernel/target.js';
+import { Buffers, Emitter, unflattenWindow } from './emit.js';
+import type { Group } from './fuse.js';
+import { columnSlabs, type LoweredCall, labelOf } from './lower.js';
+import { Ix } from './symbolic.js';
+import { flatten, unshaped } from './views.js';
+
+/** Each item owns a slab of columns and writes the rows to it in order: of equal indices the last one stays, however many threads. */
+export function lowerPutRows(g: Group, n: Node<'putRows'>, target: TargetInfo): LoweredCall {
+  const [x, rows, indices] = n.inputs;
+  const [extent, ...tail] = n.shape;
+  const [count] = indices.shape;
+  const columns = size(tail);
+  const slabs = columnSlabs(columns, target, 'item');
+  const buffers = new Buffers();
+  const out = buffers.name(n, 'readwrite');
+  const k = Ix.variable('k', count);
+  const tailIdx = unflattenWindow(Ix.variable('column', columns), tail);
+
+  const picker = new Emitter(buffers, g.members);
+  const row = picker.bind(cast('index', picker.emit(indices, [k])));
+  const at = flatten([Ix.opaque(row, row.kind === 'var' ? row.name : 'const', extent, [k]), ...tailIdx], n.shape);
+  const value = new Emitter(buffers, g.members);
+  const v = value.emit(rows, [k, ...tailIdx]);
+  const put: Stmt[] = [...value.body, { kind: 'store', buffer: out, index: at.toExpr(), value: cast(n.dtype, v) }];
+  const inside: Expr = op('and', 'bool', op('le', 'bool', constant('index', 0), row), op('lt', 'bool', row, constant('index', extent)));
+  return {
+    kernel: {
+      label: labelOf(g),
+      buffers: buffers.params,
+      grid: { name: 'item', extent: slabs.count },
+      body: [loop('k', 0, count, [...picker.body, { kind: 'if', cond: inside, then: [slabs.over(put)] }])],
+      flops: count * columns,
+      bytes: 4 * (2 * count * columns + slabs.count * count),
+    },
+    nodes: buffers.nodes,
+    inPlace: new Set(),
+    onto: unshaped(x),
+  };
+}
+
+/** The start of a block along an axis as dynamicUpdateSlice takes it: moved inside. */
+const clamped = (start: Node, most: number): Node => ops.max(ops.min(start, ops.full([], most, 'i32')), ops.full([], 0, 'i32'));
+
+/** A dynamicUpdateSlice as rows of the axes from the first to the last that the block doesn't fill. */
+function asRows([x, update, ...starts]: readonly Node[]): Node {
+  const last = update.shape.findLastIndex((d, i) => d !== x.shape[i]);
+  const lead: Shape = update.shape.slice(0, last + 1);
+  const tail = x.shape.slice(last + 1);
+  let position = ops.full(lead, 0, 'i32');
+  for (let i = 0; i <= last; i++) {
+    const along = ops.add(ops.iota(lead, i, 'i32'), clamped(starts[i], x.shape[i] - update.shape[i]));
+    position = ops.add(ops.mul(position, ops.full([], x.shape[i], 'i32')), along);
+  }
+  const rows = ops.reshape(update, [size(lead), ...tail]);
+  const into = ops.reshape(x, [size(x.shape.slice(0, last + 1)), ...tail]);
+  return ops.reshape(ops.putRows(into, rows, ops.reshape(position, [size(lead)])), x.shape);
+}
+
+/**
+ * The graph with every small dynamicUpdateSlice onto the old value of a Variable that is written as putRows, which works in place;
+ * `roots` where there is none.
+ */
+export function blocksAsRows(roots: readonly Node[], written: ReadonlySet<number>): readonly Node[] {
+  const order = topological(roots);
+  /** Whether the values of such a Variable are what `n` comes from, updates included. */
+  const isKept = (n: Node): boolean => {
+    let x = unshaped(n);
+    while (isOp(x, 'dynamicUpdateSlice') || isOp(x, 'putRows')) x = unshaped(x.inputs[0]);
+    return isOp(x, 'variable') && written.has(x.arg.variable.id);
+  };
+  const isSmall = (n: Node): n is Node<'dynamicUpdateSlice'> =>
+    isOp(n, 'dynamicUpdateSlice') && size(n.shape) > 0 && 2 * size(n.inputs[1].shape) <= size(n.shape) && isKept(n);
+  if (!order.some(isSmall)) return roots;
+  const built = new Map<Node, Node>();
+  for (const n of order) {
+    const inputs = n.inputs.map((i) => built.get(i) as Node);
+    const same = inputs.every((x, i) => x === n.inputs[i]);
+    built.set(n, isSmall(n) ? asRows(inputs) : same ? n : ops.make(n.op, inputs, n.arg as never));
+  }
+  return roots.map((r) => built.get(r) as Node);
+}
