@@ -14,8 +14,8 @@ export function checkOptionNames(options: object, known: object, who: string): v
 }
 
 /** The name that `text` is a slip of; null when none is near. batch_size and batchsize are batchSize. */
-function nearest(text: string, names: readonly string[]): string | null {
-  const plain = (name: string): string => name.replaceAll('_', '').toLowerCase();
+export function nearest(text: string, names: readonly string[]): string | null {
+  const plain = (name: string): string => name.replaceAll(/[-_]/g, '').toLowerCase();
   let best: { readonly name: string; readonly steps: number } | null = null;
   for (const name of names) {
     const steps = distance(plain(text), plain(name));

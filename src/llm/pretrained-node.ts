@@ -49,9 +49,12 @@ export async function readJson(folder: string, name: string, isOptional = false)
   } catch (error) {
     if (error instanceof FormatError) throw error;
     if (isOptional && error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw new ConfigError(`${path}: it can't be read (${reasonOf(error)}). Expected a model's folder with config.json, *.safetensors and tokenizer.json.`, {
-      cause: error,
-    });
+    throw new ConfigError(
+      `${path}: it can't be read (${reasonOf(error)}). Expected a model's folder with config.json, *.safetensors and tokenizer.json.`,
+      {
+        cause: error,
+      },
+    );
   }
   let json: unknown;
   try {
@@ -75,8 +78,11 @@ export async function fromPretrained(folder: string, options: PretrainedOptions 
   const files = await openSafetensors(folder);
   try {
     const { dtype = 'f32', weightDtype = 'f32' } = options;
-    const stored = Math.max(...files.names().map((n) => files.info(n).bytes)) ;
-    const largest = files.names().map((n) => files.info(n)).find((i) => i.bytes === stored)?.dtype;
+    const stored = Math.max(...files.names().map((n) => files.info(n).bytes));
+    const largest = files
+      .names()
+      .map((n) => files.info(n))
+      .find((i) => i.bytes === stored)?.dtype;
     const kept = weightDtype !== 'auto' ? weightDtype : largest === 'bf16' || largest === 'f16' ? largest : 'f32';
     const model = languageModel(config ?? {}, { dtype, weightDtype: kept });
     model.ensureBuilt([[1, 2]], false);
@@ -96,7 +102,11 @@ export interface SavePretrainedOptions {
 
 /** Writes the folder that `fromPretrained`, and transformers, read. Weights come last: a folder without them is unfinished. */
 export async function savePretrained(pretrained: Pretrained, folder: string, options: SavePretrainedOptions = {}): Promise<void> {
-  checkOptionNames(options, { dtype: true, maxShardBytes: true } satisfies Record<keyof SavePretrainedOptions, true>, `savePretrained ${folder}`);
+  checkOptionNames(
+    options,
+    { dtype: true, maxShardBytes: true } satisfies Record<keyof SavePretrainedOptions, true>,
+    `savePretrained ${folder}`,
+  );
   const { model, tokenizer, generation } = pretrained;
   const torch = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' } as const;
   const entries = weightEntries(model);

@@ -56,7 +56,8 @@ export async function readWeights(
   for (const [v, name] of matched) {
     options.signal?.throwIfAborted();
     const { dtype, data, shape } = await files.read(name);
-    if (!isFloatDType(dtype) || !isFloatDType(v.dtype)) throw new FormatError(`${who}: ${name} is ${dtype}. Expected floats: f32, f16 or bf16.`);
+    if (!isFloatDType(dtype) || !isFloatDType(v.dtype))
+      throw new FormatError(`${who}: ${name} is ${dtype}. Expected floats: f32, f16 or bf16.`);
     v.assign(wrap(convertFloats(data, dtype, v.dtype), shape, v.dtype));
     done += v.size;
     options.onProgress?.(done / total);

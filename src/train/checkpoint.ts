@@ -10,7 +10,7 @@ import type { TensorMap } from '../io/safetensors.js';
 import { readTenon, type TenonParts, tenonChunks } from '../io/tenon-file.js';
 import type { Layer } from '../layers/layer.js';
 import type { AnyModel } from '../model/model.js';
-import { globalRandomState, type RandomSnapshot, RandomState } from '../tensor/index.js';
+import { globalRandomState, type RandomSnapshot, RandomState, type Variable } from '../tensor/index.js';
 import type { CallbackList, CheckpointEvent } from './callbacks/callback.js';
 import type { Compiled } from './compiled.js';
 import { describeModel } from './describe.js';
@@ -31,6 +31,8 @@ export interface CheckpointOptions {
   readonly resume?: boolean;
   /** Removes the checkpoints when training ends well. */
   readonly removeAtEnd?: boolean;
+  /** 'trainable': frozen weights are left out, for runs that begin from the same ones again (adapters on a pretrained model). Default 'all'. */
+  readonly weights?: 'all' | 'trainable';
 }
 /** The next batch: epoch and batch from 0, and steps done since training began. */
 export interface Position {
@@ -84,7 +86,7 @@ export interface SavedRun {
 const files = (): Promise<typeof import('#node/train/checkpoint-files-node.js')> => import('#node/train/checkpoint-files-node.js');
 
 /** Random states that layers own (a Dropout with a seed), by path. */
-function randomStates(model: Layer): Map<string, RandomState> {
+export function randomStates(model: Layer): Map<string, RandomState> {
   const found = new Map<string, RandomState>();
   const walk = (layer: Layer, path: string): void => {
     for (const [key, value] of Object.entries(layer)) if (value instanceof RandomState) found.set(`${path}/${key}`, value);
@@ -178,7 +180,7 @@ export class Checkpoints {
   async #collect(at: Position): Promise<TenonParts> {
     const { model, compiled, programs, callbacks, shuffleSeed } = this.#attached();
     // All reads are queued before anything is awaited: they show one moment.
-    const weights = snapshot(model.weights);
+    const weights = snapshot(this.#weights(model));
     const optimizer = snapshot(compiled.optimizer.variables);
     const statistics = snapshot(programs.statistics);
     const own = randomStates(model);
@@ -206,6 +208,9 @@ export class Checkpoints {
       callbacks: json,
     };
     return { json: { ...describeModel(model), training }, tensors };
+  }
+  #weights(model: AnyModel): readonly Variable[] {
+    return this.options.weights === 'trainable' ? model.trainableWeights : model.weights;
   }
   #attached(): Parts {
     if (!this.#parts) throw new ConfigError(`${this.#who}: no run is attached to the checkpoints. Expected fit to do that.`);
@@ -245,14 +250,14 @@ export class Checkpoints {
       restore: async () => {
         const { model, compiled, programs, callbacks } = this.#attached();
         // All fit, or nothing is touched.
-        requireFit(tensors.weights, model.weights, `${path}: weights`);
+        requireFit(tensors.weights, this.#weights(model), `${path}: weights`);
         requireFit(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
         for (const name of tensors.statistics.keys()) {
           const mean = /^means\/(.*)\/sum$/.exec(name);
           if (mean) compiled.means.entry(mean[1]);
         }
         requireFit(tensors.statistics, programs.statistics, `${path}: statistics`);
-        restore(tensors.weights, model.weights, `${path}: weights`);
+        restore(tensors.weights, this.#weights(model), `${path}: weights`);
         restore(tensors.optimizer, compiled.optimizer.variables, `${path}: optimizer`);
         restore(tensors.statistics, programs.statistics, `${path}: statistics`);
         globalRandomState().restore(training.random);

@@ -17,6 +17,7 @@ const optionNames: Readonly<Record<keyof BackupAndRestoreOptions, true>> = {
   everySteps: true,
   everySeconds: true,
   keep: true,
+  weights: true,
 };
 
 /** Keras's BackupAndRestore: the same as fit's option `checkpoint` with `resume`. */

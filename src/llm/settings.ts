@@ -1,0 +1,166 @@
+/**
+ * @file What a run of `pretrain` or `finetune` is told: one table of keys each, which serves the YAML file, the flags, --help, and the file
+ * that a finished run leaves behind. Errors name the file's line.
+ */
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
+import { nearest } from '../base/option-names.js';
+
+const whole = (least = 1): z.ZodInt => z.int().min(least);
+const share = z.number().min(0).max(1);
+const positive = z.number().positive();
+const text = z.string().min(1);
+const files = z.union([text, z.array(text).min(1)]);
+
+/** Keys that both kinds of runs have. Order and texts are those of --help. */
+const common = {
+  out: text.optional().describe("the run's folder (default: runs/<name>-<number>)"),
+  seed: whole(0).default(0).describe('of weights, order and dropout'),
+  dtype: z.enum(['f32', 'bf16']).default('f32').describe('what activations and products are computed in'),
+  batchSize: whole().default(16).describe('rows a step'),
+  gradientAccumulation: whole().default(1).describe('steps whose gradients make one update, weighted by their tokens'),
+  steps: whole().optional().describe('updates; instead of epochs'),
+  epochs: positive.optional().describe('passes over the data'),
+  learningRate: positive.optional().describe('the highest rate'),
+  schedule: z
+    .enum(['cosine', 'warmupStableDecay', 'linear', 'constant'])
+    .default('cosine')
+    .describe('how the rate falls after the warm-up'),
+  warmupSteps: whole(0).optional().describe('updates of linear rise (default: a hundredth of all, at least 1)'),
+  minLearningRate: z.number().min(0).default(0).describe('where cosine and linear end'),
+  beta1: share.default(0.9).describe("AdamW's"),
+  beta2: share.optional().describe("AdamW's"),
+  epsilon: positive.default(1e-8).describe("AdamW's"),
+  weightDecay: z.number().min(0).optional().describe('of matrices; norms and biases never decay'),
+  clip: z.number().min(0).default(1).describe('largest norm of all gradients together; 0: none'),
+  checkpointing: z.boolean().default(false).describe('compute activations again in the backward pass instead of keeping them'),
+  validation: files.optional().describe('data files to evaluate on'),
+  validationShare: share.optional().describe('share of the data, its end, to evaluate on instead'),
+  evaluateEvery: whole().optional().describe('updates between evaluations (default: a tenth of all)'),
+  saveSeconds: positive.default(60).describe('seconds between checkpoints'),
+  samples: z.array(z.string()).default([]).describe('prompts to go on from after each evaluation'),
+  sampleTokens: whole().default(48).describe('length of these samples'),
+  tokensCache: text.optional().describe('folder for tokenized data (default: in the cache)'),
+};
+
+export const pretrainSettings = z.strictObject({
+  data: files.describe('text, JSON lines or Parquet files, or folders of them'),
+  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file'),
+  tokenizer: text.optional().describe("a tokenizer's folder, 'characters', or 'train' (default)"),
+  vocabSize: whole(257).default(8192).describe('tokens of a trained tokenizer'),
+  depth: whole().max(128).optional().describe('layers: the one dial that width, heads, batch, rate and steps follow'),
+  config: z.record(z.string(), z.unknown()).optional().describe("a model's config.json, written out; instead of depth"),
+  context: whole(2).default(256).describe('tokens a row'),
+  layout: z.enum(['packed', 'windows']).default('packed').describe('packed: whole documents side by side; windows: cuts at random places'),
+  ...common,
+});
+export const finetuneSettings = z.strictObject({
+  model: text.describe('a folder in the Hugging Face layout, or owner/name on the hub'),
+  data: files.describe('text, JSON lines or Parquet files, or folders of them'),
+  columns: z.record(z.string(), z.string()).optional().describe('which column is the prompt, the completion …'),
+  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file'),
+  method: z.enum(['lora', 'full']).default('lora').describe('adapters on a frozen model, or all weights'),
+  quantize: z.enum(['none', 'nf4', 'q8_0']).default('none').describe('what frozen matrices are kept in; nf4 with lora is QLoRA'),
+  doubleQuantize: z.boolean().default(false).describe("nf4: quantize the blocks' scales again"),
+  loraRank: whole().default(8).describe('rank of the adapters'),
+  loraAlpha: positive.default(16).describe('adapters are scaled by alpha / rank'),
+  loraDropout: z.number().min(0).max(0.99).default(0).describe("on the adapters' inputs"),
+  loraTargets: z
+    .union([z.literal('all-linear'), z.array(text).min(1)])
+    .default('all-linear')
+    .describe('layers with adapters, by the end of their names'),
+  rsLora: z.boolean().default(false).describe('scale by alpha / √rank'),
+  modulesToSave: z.array(text).default([]).describe('layers that are trained whole beside the adapters'),
+  adapter: text.optional().describe('an adapter to go on from, in PEFT’s layout'),
+  lossOn: z.enum(['completion', 'assistant', 'all']).optional().describe('which tokens are learned (default: by the layout)'),
+  beta: positive.default(0.1).describe("preference data: DPO's beta"),
+  sftWeight: z.number().min(0).default(0).describe("preference data: weight of the chosen answers' own loss"),
+  maxLength: whole(2).optional().describe('tokens of an example at most (default: 1024, or what the model knows)'),
+  packing: z.boolean().default(false).describe('several examples a row; no token sees another example'),
+  ...common,
+});
+export type PretrainSettings = z.output<typeof pretrainSettings>;
+export type FinetuneSettings = z.output<typeof finetuneSettings>;
+export type SettingsTable = typeof pretrainSettings | typeof finetuneSettings;
+
+/** A key of a table as a flag: its name, what it takes, and its help. */
+export interface SettingFlag {
+  readonly key: string;
+  readonly kind: 'boolean' | 'number' | 'text' | 'list' | 'map';
+  readonly choices: readonly string[] | null;
+  readonly help: string;
+  readonly default: unknown;
+}
+
+/** All keys as flags. */
+export function settingFlags(table: SettingsTable): SettingFlag[] {
+  const json = z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' }) as {
+    properties: Record<string, { type?: string; enum?: string[]; anyOf?: { type?: string }[]; description?: string; default?: unknown }>;
+  };
+  return Object.entries(json.properties).map(([key, p]) => {
+    const types = p.anyOf ? p.anyOf.map((a) => a.type) : [p.type];
+    const kind = types.includes('array')
+      ? 'list'
+      : types[0] === 'object'
+        ? 'map'
+        : types[0] === 'boolean'
+          ? 'boolean'
+          : types[0] === 'number' || types[0] === 'integer'
+            ? 'number'
+            : 'text';
+    return { key, kind, choices: p.enum ?? null, help: p.description ?? '', default: p.default };
+  });
+}
+
+/**
+ * The settings of a YAML text with flags over them, checked and with defaults. Relative paths stay as they are.
+ * @param where names the file in errors.
+ * @throws FormatError for a text that is no YAML or a key that doesn't hold what it should, with the line; ConfigError for such a flag.
+ */
+export function readSettings<T extends SettingsTable>(
+  table: T,
+  yaml: string | null,
+  flags: Readonly<Record<string, unknown>>,
+  where: string,
+): z.output<T> {
+  const lines = new LineCounter();
+  const document = parseDocument(yaml ?? '', { lineCounter: lines, maxAliasCount: 100 } as Parameters<typeof parseDocument>[1]);
+  const lineOf = (offset: number | undefined): string => (offset === undefined ? where : `${where}:${lines.linePos(offset).line}`);
+  const [fault] = document.errors;
+  if (fault) throw new FormatError(`${lineOf(fault.pos[0])}: ${fault.message.split('\n')[0].replace(/ at line .*$/, '')}.`);
+  let given: unknown;
+  try {
+    given = document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch (error) {
+    throw new FormatError(`${where}: it can't be read (${error instanceof Error ? error.message : String(error)}).`);
+  }
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw new FormatError(`${where}: it holds no keys. Expected lines such as "batchSize: 16".`);
+  const known = Object.keys(table.shape);
+  const keyAt = (key: string): string => {
+    const pair = isMap(document.contents) ? document.contents.items.find((p) => isScalar(p.key) && p.key.value === key) : undefined;
+    return lineOf(isScalar(pair?.key) ? pair.key.range?.[0] : undefined);
+  };
+  const isFlag = (key: string): boolean => Object.hasOwn(flags, key) && flags[key] !== undefined;
+  for (const key of Object.keys(given))
+    if (!known.includes(key)) {
+      const near = nearest(key, known);
+      throw new FormatError(
+        `${keyAt(key)}: "${key}" is no key of this file. ${near ? `Write ${near}.` : `Expected one of ${known.join(', ')}.`}`,
+      );
+    }
+  const merged = { ...given, ...Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined)) };
+  const parsed = table.safeParse(merged);
+  if (parsed.success) return parsed.data as z.output<T>;
+  const [issue] = parsed.error.issues;
+  const key = String(issue.path[0] ?? '');
+  const value = (merged as Record<string, unknown>)[key];
+  const message = `${issue.path.join('.')} is ${value === undefined ? 'missing' : quote(value)}. ${issue.message.replace(/^Invalid \w+: e/, 'E')}.`;
+  if (isFlag(key)) throw new ConfigError(`--${kebab(key)}: ${message}`);
+  throw new FormatError(`${value === undefined ? where : keyAt(key)}: ${message}`);
+}
+
+/** batchSize → batch-size. */
+export const kebab = (key: string): string =>
+  key.replace(/[A-Z0-9]+/g, (c, at: number) => (at === 0 ? c : /\d/.test(c) ? c : `-${c.toLowerCase()}`));
