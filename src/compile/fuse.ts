@@ -7,7 +7,7 @@ import { dtypes } from '../base/dtype.js';
 import { type Shape, sameShape, size } from '../base/shape.js';
 import { isOp, type Node, type Op, topological } from '../graph/node.js';
 import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
-import { unshaped, viewBase } from './views.js';
+import { rowView, unshaped, viewBase } from './views.js';
 
 export interface Group {
   readonly id: number;
@@ -66,7 +66,20 @@ const anchorOps = new Set<Op>([
   'cumprod',
   'cummax',
   'argsort',
+  'attention',
+  'attentionLse',
+  'attentionGrad',
 ]);
+
+export const isAttention = (n: Node): n is Node<'attention'> | Node<'attentionLse'> | Node<'attentionGrad'> =>
+  isOp(n, 'attention') || isOp(n, 'attentionLse') || isOp(n, 'attentionGrad');
+
+/** What a node reads from memory, even where it's free to make: a contraction's and an attention's operands behind movements. */
+function memoryOperands(n: Node): readonly Node[] {
+  if (isOp(n, 'dot') || isOp(n, 'conv')) return n.inputs.map(viewBase);
+  if (isAttention(n)) return n.inputs.map((x) => (x.shape.length === 4 ? rowView(x).base : x));
+  return [];
+}
 
 /** Anchors need loops of their own; everything else is a formula of its inputs' elements. */
 export function isAnchor(n: Node): boolean {
@@ -74,7 +87,8 @@ export function isAnchor(n: Node): boolean {
   return anchorOps.has(n.op);
 }
 /** Anchors whose kernel writes its result itself, so that nothing can follow in the same loops. */
-const isClosed = (n: Node): boolean => n.op === 'argsort' || n.op === 'takeAdd' || n.op === 'takeAlongAdd' || n.op === 'putRows';
+const isClosed = (n: Node): boolean =>
+  n.op === 'argsort' || n.op === 'takeAdd' || n.op === 'takeAlongAdd' || n.op === 'putRows' || isAttention(n);
 
 /** Work of one element of a node computed inline. */
 function elementCost(n: Node): number {
@@ -108,7 +122,7 @@ const keepsOrder = (n: Node): boolean => isElementwise(n) || n.op === 'reshape';
 function evaluations(user: Node, input: Node, userCount: number): number {
   if (isOp(user, 'windowMax') || isOp(user, 'windowSum') || isOp(user, 'windowArgmax')) return userCount * windowTaps(user.arg.size);
   // A contraction reads its operands from buffers: each element was computed once. Rows that are put somewhere are read once.
-  if (isOp(user, 'dot') || isOp(user, 'conv') || isOp(user, 'putRows')) return size(input.shape);
+  if (isOp(user, 'dot') || isOp(user, 'conv') || isOp(user, 'putRows') || isAttention(user)) return size(input.shape);
   return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
 }
 
@@ -196,14 +210,7 @@ export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Nod
   const out = new Set<Node>();
   for (const m of g.members) {
     for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
-    const fromMemory =
-      isOp(m, 'dot') || isOp(m, 'conv')
-        ? m.inputs.map(viewBase)
-        : isOp(m, 'argsort')
-          ? m.inputs
-          : isOp(m, 'putRows')
-            ? [unshaped(m.inputs[0])]
-            : [];
+    const fromMemory = isOp(m, 'argsort') ? m.inputs : isOp(m, 'putRows') ? [unshaped(m.inputs[0])] : memoryOperands(m);
     for (const i of fromMemory) if ((storedBy.get(i) ?? g) !== g) out.add(i);
   }
   return out;
@@ -237,7 +244,7 @@ export function fuse(roots: readonly Node[]): Fusion {
   }
 
   const forced = new Set<Node>();
-  for (const n of order) if (isOp(n, 'dot') || isOp(n, 'conv')) for (const i of n.inputs) forceOperand(i, forced);
+  for (const n of order) for (const i of memoryOperands(n)) if (!isSource(i)) forced.add(i);
   const covered = coveredNodes(order, users, (n) => rootSet.has(n) || forced.has(n));
 
   // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
@@ -365,13 +372,22 @@ export function fuse(roots: readonly Node[]): Fusion {
     }
   }
 
-  return { groups: sortGroups(groups, reads), storedBy };
+  const host = (g: Group): Group | undefined =>
+    groups.findLast((h) => h.anchor && isOp(h.anchor, 'attention') && sharesScores(h.anchor, g.anchor as Node) && !dependsOn(h, new Set([g])));
+  const apart = groups.filter((g) => {
+    const together = g.anchor && isOp(g.anchor, 'attentionLse') ? host(g) : undefined;
+    if (together) for (const n of g.stores) store(together, n);
+    return !together;
+  });
+  return { groups: sortGroups(apart, reads), storedBy };
 }
 
-/** The buffer behind a contraction's operand: movements that keep an affine address are free, the rest is made real. */
-function forceOperand(operand: Node, forced: Set<Node>): void {
-  const base = viewBase(operand);
-  if (!isSource(base)) forced.add(base);
+/** Whether an attention makes the scores whose log-sum-exp `lse` is: one pass then makes both. */
+function sharesScores(attention: Node<'attention'>, lse: Node): boolean {
+  const [q, k, , first, end] = attention.inputs;
+  const [ofQ, ofK, ofFirst, ofEnd] = lse.inputs;
+  const isSame = q === ofQ && k === ofK && first === ofFirst && end === ofEnd;
+  return isSame && isOp(lse, 'attentionLse') && attention.arg.scale === lse.arg.scale;
 }
 
 function sortGroups(groups: readonly Group[], reads: (g: Group) => Set<Group>): Group[] {

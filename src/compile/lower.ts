@@ -21,10 +21,11 @@ import {
   variable,
 } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
+import { lowerAttention } from './attention.js';
 import { lowerContraction } from './contraction.js';
 import { elementwise } from './elementwise.js';
 import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
-import type { Group } from './fuse.js';
+import { type Group, isAttention } from './fuse.js';
 import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
 import { lowerPutRows } from './put-rows.js';
 import { Ix } from './symbolic.js';
@@ -48,6 +49,7 @@ export function lowerGroup(g: Group, target: TargetInfo): LoweredCall[] {
   const anchor = g.anchor;
   if (!anchor) return [elementwise(g, target)];
   if (isOp(anchor, 'dot') || isOp(anchor, 'conv')) return lowerContraction(g, anchor, target);
+  if (isAttention(anchor)) return lowerAttention(g, anchor, target);
   if (isOp(anchor, 'argmax') || isOp(anchor, 'argmin')) return [argReduction(g, anchor, target)];
   if (isOp(anchor, 'windowArgmax')) return [argReduction(g, anchor, target)];
   if (isOp(anchor, 'cumsum') || isOp(anchor, 'cumprod') || isOp(anchor, 'cummax')) return [scan(g, anchor, target)];

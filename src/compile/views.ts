@@ -53,8 +53,17 @@ export interface View {
   readonly strides: readonly number[];
 }
 
+/** Nodes never change, and grouping asks for the same ones again and again. */
+const views = new WeakMap<Node, View>();
+
 /** `n` as an offset and strides into the buffer of the deepest node that its movements reach affinely. */
 export function resolveView(n: Node): View {
+  const view = views.get(n) ?? affineView(n);
+  views.set(n, view);
+  return view;
+}
+
+function affineView(n: Node): View {
   const names = n.shape.map((_, i) => `v${i}`);
   const known = new Set(names);
   let idx = n.shape.map((d, i) => Ix.variable(names[i], d));
@@ -71,12 +80,12 @@ export function resolveView(n: Node): View {
   return view;
 }
 
-/** Nodes never change, and grouping asks for the same ones again and again. */
-const bases = new WeakMap<Node, Node>();
-
 /** The node that must have a buffer for `n` to be read as a view. */
-export function viewBase(n: Node): Node {
-  const base = bases.get(n) ?? resolveView(n).base;
-  bases.set(n, base);
-  return base;
+export const viewBase = (n: Node): Node => resolveView(n).base;
+
+/** As `resolveView`, but with the elements of the last axis side by side: `n` itself where its view has them apart. */
+export function rowView(n: Node): View {
+  const view = resolveView(n);
+  const last = n.shape.length - 1;
+  return n.shape[last] === 1 || view.strides[last] === 1 ? view : { base: n, offset: 0, strides: contiguousStrides(n.shape) };
 }

@@ -68,6 +68,9 @@ export interface Builder extends ScalarBuilder<Node> {
   cumprod(x: Node, axis: number, options?: { reverse?: boolean; exclusive?: boolean }): Node;
   cummax(x: Node, axis: number, options?: { reverse?: boolean }): Node;
   argsort(x: Node, axis: number, descending?: boolean): Node;
+  attention(q: Node, k: Node, v: Node, first: Node, end: Node, scale: number): Node;
+  attentionLse(q: Node, k: Node, first: Node, end: Node, scale: number): Node;
+  attentionGrad(inputs: readonly Node[], out: Node, lse: Node, dy: Node, scale: number): Node;
   randomBits(seed: Node, step: Node, shape: Shape, stream: number): Node;
   stopGradient(x: Node): Node;
   /** `value`, whose gradient with respect to `args` is what `rule` says. */
@@ -185,6 +188,9 @@ export const ops: Builder = {
   cumprod: (x, axis, { reverse = false, exclusive = false } = {}) => make('cumprod', [x], { axis, reverse, exclusive }),
   cummax: (x, axis, { reverse = false } = {}) => make('cummax', [x], { axis, reverse }),
   argsort: (x, axis, descending = false) => make('argsort', [x], { axis, descending }),
+  attention: (q, k, v, first, end, scale) => make('attention', [q, k, v, first, end], { scale }),
+  attentionLse: (q, k, first, end, scale) => make('attentionLse', [q, k, first, end], { scale }),
+  attentionGrad: (inputs, out, lse, dy, scale) => make('attentionGrad', [...inputs, out, lse, dy], { scale }),
   randomBits: (seed, step, shape, stream) => make('randomBits', [seed, step], { shape, stream }),
   stopGradient: (x) => make('stopGradient', [x], undefined),
   customGradient: (value, args, rule) => make('customGradient', [value, ...args], { rule }),

@@ -1,38 +1,40 @@
-/** @file What transformers are made of: attention over an interval of keys a query, and rotary positions. */
+/** @file What transformers are made of: attention in which each query sees an interval of keys (training, prefill and decoding alike), rotary positions. */
+import { isFloat } from '../base/dtype.js';
+import { ConfigError, DTypeError } from '../base/errors.js';
 import { ops } from '../graph/builder.js';
-import { floatNode, toNode, toTensor } from './operand.js';
-import { einsum } from './ops-contract.js';
+import { floatNode, indexNode, promoted, toNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 export interface AttentionOptions {
-  /** i32 [batch, queries]: the first key that a query sees. */
+  /** Of each query, [batch, queries]: the first key that it sees, and the one after the last. Outside of [0, keys) there are none. */
   first: TensorLike;
-  /** i32 [batch, queries]: one past the last. */
   end: TensorLike;
-  /** Of the scores; default 1/√D. */
+  /** Of the products of queries and keys; default 1/√dim. */
   scale?: number;
 }
 
-export function attention(query: TensorLike, key: TensorLike, value: TensorLike, options: AttentionOptions): Tensor {
-  const [q, k, v] = [query, key, value].map((t) => fromNode(floatNode(t)));
-  const [b, t, h, d] = q.shape;
-  const [, s, g] = k.shape;
-  const scale = options.scale ?? 1 / Math.sqrt(d);
-  const grouped = q.cast('f32').reshape([b, t, g, h / g, d]);
-  const scores = einsum('btghd,bsgd->bghts', grouped, k.cast('f32')).mul(scale);
-  const wide = (x: TensorLike) => toTensor(fromNode(toNode(x))).reshape([b, 1, 1, t, 1]);
-  const j = fromNode(ops.iota([s], 0, 'i32'));
-  const visible = wide(options.first)
-    .lessEqual(j)
-    .logicalAnd(j.less(wide(options.end)));
-  const e = visible.cast('f32').mul(scores.sub(fromNode(ops.stopGradient(scores.max(-1, true).node))).exp());
-  const weights = e.div(e.sum(-1, true).maximum(1e-30));
-  return einsum('bghts,bsgd->btghd', weights, v.cast('f32')).reshape([b, t, h, v.shape[3]]).cast(q.dtype);
+/**
+ * softmax(q·kᵀ·scale)·v over the visible keys: q [batch, queries, heads, dim], k [batch, keys, groups, dim] and v
+ * [batch, keys, groups, valueDim] → [batch, queries, heads, valueDim] in q's dtype (f32, bf16 or f16; computed in f32).
+ * `heads` is a multiple of `groups`: neighbouring query heads share a key head (Ainslie et al. 2023). A query that sees nothing gives 0.
+ * Nothing of queries × keys is stored, forward or backward (FlashAttention, Dao et al. 2022).
+ * Masks are intervals: causal `{ first: 0, end: t + 1 }`, a window of w `{ first: t − w + 1 }`, packed documents `{ first: the document's start }`,
+ * a cache of which p + 1 places are filled `{ first: 0, end: p + 1 }`.
+ * @throws DTypeError, ShapeError, ConfigError
+ */
+export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions): Tensor {
+  const [query, key, value] = promoted([q, k, v]);
+  if (!isFloat(query.dtype))
+    throw new DTypeError(`attention: queries, keys and values are ${query.dtype}. Expected f32, bf16 or f16. Cast them.`);
+  const { scale = 1 / Math.sqrt(query.shape[query.shape.length - 1]) } = options;
+  if (!Number.isFinite(scale)) throw new ConfigError(`attention: scale is ${scale}. Expected a finite number.`);
+  const [first, end] = [options.first, options.end].map((x) => indexNode(x, 'attention'));
+  return fromNode(ops.attention(query, key, value, first, end, scale));
 }
 
 /**
  * Rotary position embedding (Su et al. 2021) in the order of Llama's files: x [batch, steps, heads, d] in q's dtype, whose halves turn as
- * pairs (x[i], x[i + d/2]) by the angles of `rotaryAngles`, f32 [batch, steps, d/2].
+ * pairs (x[i], x[i + d/2]) by the angles of position · frequency, f32 [batch, steps, d/2].
  */
 export function rotaryEmbedding(x: TensorLike, angles: TensorLike): Tensor {
   const n = floatNode(x);

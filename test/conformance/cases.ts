@@ -300,6 +300,72 @@ cases.push(
   one('stopGradient', ['stopGradient', 'customGradient', 'buffer', 'variable'], (f) => o.stopGradient(f('f32', [3]))),
 );
 
+// Attention: intervals of keys of every kind, in shapes that fill no vector, some, or several blocks.
+type Interval = (t: number, b: number) => readonly [first: number, end: number];
+interface Attended {
+  readonly batch: number;
+  readonly queries: number;
+  readonly heads: number;
+  readonly keys: number;
+  readonly groups: number;
+  readonly dim: number;
+  readonly valueDim?: number;
+  readonly dtype?: DType;
+}
+const causal: Interval = (t) => [0, t + 1];
+/** Documents of 5, 9, 13 … queries in a row; the last ones see nothing. */
+const packed: Interval = (t, b) => {
+  let [start, length] = [0, 5 + b];
+  while (t >= start + length) [start, length] = [start + length, length + 4];
+  return t % 11 === 10 ? [t, t] : [start, t + 1];
+};
+const attended = (name: string, a: Attended, see: Interval): Case => {
+  const { batch, queries, heads, keys, groups, dim, valueDim = dim, dtype = 'f32' } = a;
+  // The gradient is made of the result as it was rounded.
+  const tolerance = dtype === 'f32' ? undefined : 1e-3;
+  const build = (f: (dtype: DType, shape: number[], data?: number[]) => Node): Node[] => {
+    const all = Array.from({ length: batch * queries }, (_, i) => see(i % queries, Math.floor(i / queries)));
+    const [first, end] = [0, 1].map((side) =>
+      f(
+        'i32',
+        [batch, queries],
+        all.map((x) => x[side]),
+      ),
+    );
+    const q = f(
+      dtype,
+      [batch, queries, heads, dim],
+      numbers(batch * queries * heads * dim, queries + dim).map((x) => 3 * x),
+    );
+    const [k, v] = [f(dtype, [batch, keys, groups, dim]), f(dtype, [batch, keys, groups, valueDim])];
+    const scale = 1 / Math.sqrt(dim);
+    const out = o.attention(q, k, v, first, end, scale);
+    const lse = o.attentionLse(q, k, first, end, scale);
+    return [out, lse, o.attentionGrad([q, k, v, first, end], out, lse, f(dtype, out.shape), scale)];
+  };
+  return one(`attention, ${name}`, ['attention', 'attentionLse', 'attentionGrad'], build, tolerance);
+};
+cases.push(
+  attended('one query, one key', { batch: 1, queries: 1, heads: 1, keys: 1, groups: 1, dim: 1 }, causal),
+  attended('causal, grouped', { batch: 2, queries: 33, heads: 6, keys: 33, groups: 2, dim: 64 }, causal),
+  attended('causal, many keys', { batch: 1, queries: 150, heads: 2, keys: 150, groups: 2, dim: 16 }, causal),
+  attended('a window', { batch: 2, queries: 65, heads: 2, keys: 65, groups: 1, dim: 20 }, (t) => [t - 6, t + 1]),
+  attended('packed, some see nothing', { batch: 2, queries: 65, heads: 3, keys: 65, groups: 1, dim: 8, valueDim: 24 }, packed),
+  attended('across, bounds beyond the keys', { batch: 2, queries: 7, heads: 4, keys: 90, groups: 2, dim: 32 }, (t, b) => [-3 * b, 20 * t]),
+  attended('decoding', { batch: 5, queries: 1, heads: 6, keys: 200, groups: 2, dim: 32 }, (_, b) => [b, 1 + 49 * b]),
+  attended('decoding, odd sizes', { batch: 3, queries: 2, heads: 5, keys: 70, groups: 5, dim: 7, valueDim: 9 }, (t, b) => [0, 30 * b + t]),
+  attended('bf16', { batch: 2, queries: 40, heads: 3, keys: 40, groups: 1, dim: 32, dtype: 'bf16' }, packed),
+  attended('f16, decoding', { batch: 2, queries: 1, heads: 4, keys: 130, groups: 1, dim: 64, dtype: 'f16' }, (_, b) => [0, 60 + 70 * b]),
+  one('attention of views: parts of one projection, keys out of order, computed intervals', [], (f) => {
+    const qkv = f('f32', [2, 19, 5 * 8]);
+    const part = (from: number, heads: number) => o.reshape(o.slice(qkv, [0, 0, 8 * from], [2, 19, 8 * (from + heads)]), [2, 19, heads, 8]);
+    const turned = o.transpose(f('f32', [2, 1, 8, 19]), [0, 3, 1, 2]);
+    const end = o.add(o.iota([2, 19], 1, 'i32'), o.full([2, 19], 1, 'i32'));
+    const out = o.attention(part(0, 3), turned, part(4, 1), o.full([2, 19], 0, 'i32'), end, 0.4);
+    return withGradients(out, f('f32', [2, 19, 3, 8]), [qkv]);
+  }),
+);
+
 // Fusion: graphs in which values meet, split and come back.
 cases.push(
   one('softmax', [], (f) => {

@@ -1,5 +1,6 @@
 /** @file The plain meanings of all primitives in one record, exhaustive by type: the table behind `interpret`. */
 import type { Op } from '../node.js';
+import { attention } from './attention.js';
 import { contract } from './contract.js';
 import { elementwise } from './elementwise.js';
 import { indexing } from './indexing.js';
@@ -19,4 +20,5 @@ export const meanings: Meanings<Op> = {
   ...window,
   ...indexing,
   ...scans,
+  ...attention,
 };

@@ -1,5 +1,6 @@
 /** @file The primitive table: all families in one record, exhaustive by type. */
 import type { Op } from '../node.js';
+import { attention } from './attention.js';
 import { contract } from './contract.js';
 import { elementwise } from './elementwise.js';
 import { gradient } from './gradient.js';
@@ -24,6 +25,7 @@ export const primitives: { readonly [O in Op]: Primitive<O> } = {
   ...indexing,
   ...scans,
   ...sort,
+  ...attention,
   ...random,
   ...gradient,
 };
