@@ -13,6 +13,7 @@ const file = refuse(
 );
 const checkpoint = refuse('checkpoint', 'Leave it out, and keep what model.toBytes() gives.');
 const dataset = refuse('datasets', 'Fetch the data in the page, or use datasets.shapes().');
+const tokens = refuse('data files', 'Give the rows themselves: tokenizeRows(rows, tokenizer).');
 const picture = refuse('decodeImage', 'Draw the picture on an OffscreenCanvas and take its getImageData().');
 
 export {
@@ -35,4 +36,7 @@ export {
   file as writeText,
   picture as decodeImage,
   picture as imageFolder,
+  tokens as openRows,
+  tokens as openTokenShards,
+  tokens as tokenizeFiles,
 };

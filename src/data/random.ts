@@ -5,7 +5,16 @@
 import { philox4x32 } from '../base/philox.js';
 
 /** The stream names that keep two uses of one seed apart (third counter word). */
-export const streams = { shuffle: 1, shapesTrain: 2, shapesTest: 3, shapesLabels: 4, split: 5, shuffleBuffer: 6 } as const;
+export const streams = {
+  shuffle: 1,
+  shapesTrain: 2,
+  shapesTest: 3,
+  shapesLabels: 4,
+  split: 5,
+  shuffleBuffer: 6,
+  rowOrder: 7,
+  windows: 8,
+} as const;
 
 /** A stream of u32 words and derived numbers, addressed by (seed, stream, item): a Philox counter that counts up from 0. */
 export class CounterRandom {

@@ -3,7 +3,7 @@ import { ConfigError } from '../base/errors.js';
 import type { AnyModel } from '../model/model.js';
 import { applyClassWeight, type ColumnNames, type Columns, type Data, type DataLike, toColumns } from './batch.js';
 import type { FitOptions } from './fit.js';
-import { type BatchSource, checkSizes, isStream, memorySource, type Stream, streamSource } from './source.js';
+import { type BatchSource, checkSizes, isStream, limited, memorySource, type Stream, streamSource } from './source.js';
 
 export type ValidationData =
   | readonly [Data, Data]
@@ -66,28 +66,6 @@ export async function openSources(
         })
       : await openValidation(validationData, options, names, batchSize);
   return { train, validation, batchSize };
-}
-
-/** Epochs of `steps` batches of data in memory: an epoch may be less or more than a pass. */
-function limited(source: BatchSource, steps: number, batchSize: number, who: string): BatchSource {
-  if (!Number.isInteger(steps) || steps < 1) throw new ConfigError(`${who}: stepsPerEpoch ${steps}. Expected a whole number ≥ 1.`);
-  const pass = source.batches ?? 1;
-  return {
-    ...source,
-    batches: steps,
-    samples: steps <= pass ? Math.min(source.samples ?? 0, steps * batchSize) : null,
-    open(epoch, skip) {
-      let at = epoch * steps + skip;
-      const end = (epoch + 1) * steps;
-      let next = source.open(Math.floor(at / pass), at % pass);
-      return () => {
-        if (at >= end) return null;
-        if (at % pass === 0) next = source.open(at / pass, 0);
-        at++;
-        return next();
-      };
-    },
-  };
 }
 
 async function openValidation(

@@ -176,8 +176,21 @@ interface Resident {
     rows(epoch: number): Int32Array;
   } | null;
 }
+/** A data set that starts any epoch at any of its batches (llm/data's TokenBatches): a resumed run replays none. */
+interface Positioned {
+  /** Batches an epoch. */
+  readonly size: number;
+  openAt(epoch: number, skip: number): Iterable<StreamBatch> | AsyncIterable<StreamBatch>;
+}
 const isResident = (x: Stream): x is Stream & Resident => 'inMemory' in x && typeof x.inMemory === 'function';
+const isPositioned = (x: Stream): x is Stream & Positioned =>
+  'openAt' in x && typeof x.openAt === 'function' && 'size' in x && typeof x.size === 'number';
 const hasEpochs = (x: Stream): x is Stream & Epochs => 'epoch' in x && typeof x.epoch === 'function';
+
+type StreamIterator = AsyncIterator<StreamBatch> | Iterator<StreamBatch>;
+const iterate = (from: Iterable<StreamBatch> | AsyncIterable<StreamBatch>): StreamIterator =>
+  Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
+const shapesOf = (c: Columns): BatchSource['shapes'] => ({ inputs: c.inputs.map(specOf), targets: c.targets.map(specOf) });
 
 /** Batches of an iterable. Reads the first one to learn its shapes; throws ConfigError when there is none. */
 export async function streamSource(stream: Stream, options: StreamOptions): Promise<BatchSource> {
@@ -191,23 +204,42 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
     const end = memory.dropRemainder ? size - (size % batchSize) : size;
     return memorySource(columns, { batchSize, shuffleSeed: null, end, order: (epoch) => memory.rows(epoch) });
   }
-  const start = (epoch: number): AsyncIterator<StreamBatch> | Iterator<StreamBatch> => {
-    const from = hasEpochs(stream) ? stream.epoch(epoch) : stream;
-    return Symbol.asyncIterator in from ? from[Symbol.asyncIterator]() : from[Symbol.iterator]();
-  };
-  const isOneShot = !hasEpochs(stream) && 'next' in stream;
   const toFeed = async (item: StreamBatch): Promise<{ feed: Feed; columns: Columns }> => {
     const [x, y, w] = parts(item, names.who);
     const columns = applyClassWeight(await toColumns(x, y, w, names), options.classWeight, names.who);
     return { feed: columnsFeed(columns), columns };
   };
-  let current = start(0);
-  const head = await current.next();
-  if (head.done)
+  const firstOf = async (from: StreamIterator): ReturnType<typeof toFeed> => {
+    const head = await from.next();
+    if (!head.done) return toFeed(head.value);
     throw new ConfigError(
       `${names.who}: the data set gives no batch. Expected at least one. Is it empty, or an iterator that was used up?`,
     );
-  const first = await toFeed(head.value);
+  };
+  if (isPositioned(stream)) {
+    const from = iterate(stream.openAt(0, 0));
+    const { feed, columns } = await firstOf(from);
+    void from.return?.();
+    const pass: BatchSource = {
+      samples: null,
+      batches: stream.size,
+      shapes: shapesOf(columns),
+      forms: [feed.form],
+      columns: null,
+      open(epoch, skip) {
+        const batches = iterate(stream.openAt(epoch, skip));
+        return async () => {
+          const item = await batches.next();
+          return item.done ? null : (await toFeed(item.value)).feed;
+        };
+      },
+    };
+    return stepsPerEpoch === undefined ? pass : limited(pass, stepsPerEpoch, feed.form.size, names.who);
+  }
+  const start = (epoch: number): StreamIterator => iterate(hasEpochs(stream) ? stream.epoch(epoch) : stream);
+  const isOneShot = !hasEpochs(stream) && 'next' in stream;
+  let current = start(0);
+  const first = await firstOf(current);
   // The pass that was begun to learn the shapes serves the first epoch.
   let pending: Feed | null = first.feed;
   let isFresh = true;
@@ -234,7 +266,7 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
   return {
     samples: null,
     batches: stepsPerEpoch ?? null,
-    shapes: { inputs: first.columns.inputs.map(specOf), targets: first.columns.targets.map(specOf) },
+    shapes: shapesOf(first.columns),
     forms: [first.feed.form],
     columns: null,
     open(epoch, skip) {
@@ -248,6 +280,28 @@ export async function streamSource(stream: Stream, options: StreamOptions): Prom
         for (; before > 0; before--) await nextFeed(epoch);
         for (; at < skip; at++) await nextFeed(epoch);
         return at++ < (stepsPerEpoch ?? Number.POSITIVE_INFINITY) ? nextFeed(epoch) : null;
+      };
+    },
+  };
+}
+
+/** Epochs of `steps` batches of a source that starts anywhere: an epoch may be less or more than a pass. */
+export function limited(source: BatchSource, steps: number, batchSize: number, who: string): BatchSource {
+  if (!Number.isInteger(steps) || steps < 1) throw new ConfigError(`${who}: stepsPerEpoch ${steps}. Expected a whole number ≥ 1.`);
+  const pass = source.batches ?? 1;
+  return {
+    ...source,
+    batches: steps,
+    samples: source.samples !== null && steps <= pass ? Math.min(source.samples, steps * batchSize) : null,
+    open(epoch, skip) {
+      let at = epoch * steps + skip;
+      const end = (epoch + 1) * steps;
+      let next = source.open(Math.floor(at / pass), at % pass);
+      return () => {
+        if (at >= end) return null;
+        if (at % pass === 0) next = source.open(at / pass, 0);
+        at++;
+        return next();
       };
     },
   };
