@@ -6,6 +6,7 @@
 import { type DType, dtypes } from '../base/dtype.js';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { type Shape, showShape, size } from '../base/shape.js';
+import { encodeUtf8 } from './bytes.js';
 import { convertedPieces, isFloatDType } from './convert-floats.js';
 import { GgufCursor, type GgufValue, GgufWriter, MAX_HEADER, MoreBytes, showValue } from './gguf-values.js';
 import { dequantizeQ8_0, packQ8_0, type Q8_0, Q8_0_BLOCK, Q8_0_BYTES, quantizeQ8_0, unpackQ8_0 } from './quantized-blocks.js';
@@ -271,7 +272,7 @@ function place(tensors: Iterable<GgufEntry>, alignment: number): Placed[] {
     const who = `gguf: tensor ${quote(name)}`;
     if (names.has(name)) throw new ConfigError(`${who} comes twice. Give every one its own name.`);
     names.add(name);
-    if (new TextEncoder().encode(name).length > MAX_WRITTEN_NAME)
+    if (encodeUtf8(name).length > MAX_WRITTEN_NAME)
       throw new ConfigError(`${who} has too long a name. Expected at most ${MAX_WRITTEN_NAME} bytes.`);
     if (shape.length < 1 || shape.length > MAX_RANK)
       throw new ConfigError(`${who} has shape ${showShape(shape)}. Expected 1 to ${MAX_RANK} dimensions.`);
