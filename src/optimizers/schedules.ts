@@ -288,7 +288,7 @@ export const schedules = {
     return new Schedule('warmupStableDecay', options, config, (o, step) => {
       const left = o.div(o.max(o.add(o.mul(step, -1), totalSteps), 0), decaySteps);
       const after = o.mul(o.add(o.mul(o.min(left, 1), 1 - alpha), alpha), learningRate);
-      return warmupSteps === 0 ? after : o.ifLess(step, warmupSteps, o.mul(o.div(step, warmupSteps), learningRate), after);
+      return warmupSteps === 0 ? after : o.ifLess(step, warmupSteps, o.mul(o.div(o.add(step, 1), warmupSteps + 1), learningRate), after);
     });
   },
   /** From initial to the rate that follows, in a line. */

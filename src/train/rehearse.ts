@@ -21,12 +21,20 @@ export interface Rehearsal {
   readonly compileSeconds: number;
 }
 
+export interface RehearseOptions {
+  /** Steps to try; default 3. */
+  steps?: number;
+  /** Told before anything runs; may throw. */
+  beforeRunning?: (plan: Pick<Rehearsal, 'arenaBytes' | 'weightBytes' | 'optimizerBytes'>) => void;
+}
+
 const bytesOf = (list: readonly { readonly size: number; readonly dtype: string }[]): number =>
   list.reduce((n, v) => n + v.size * ({ f32: 4, i32: 4, u32: 4, bf16: 2, f16: 2 }[v.dtype] ?? 1), 0);
 
 /** Compiles the training step of a compiled model for the stream's first batch and runs it `steps` times. Throws what fit throws. */
-export async function rehearse(model: AnyModel, data: Stream, options: { steps?: number; who?: string } = {}): Promise<Rehearsal> {
-  const { steps = 3, who = `rehearse ${model.label}` } = options;
+export async function rehearse(model: AnyModel, data: Stream, options: RehearseOptions = {}): Promise<Rehearsal> {
+  const { steps = 3 } = options;
+  const who = `rehearse ${model.label}`;
   const { compiled } = model;
   if (!compiled) throw new ConfigError(`${who}: the model is not compiled. Expected compile() first.`);
   const source = await streamSource(data, { names: { who, inputNames: model.inputNames, outputNames: model.outputNames } });
@@ -38,6 +46,12 @@ export async function rehearse(model: AnyModel, data: Stream, options: { steps?:
   const feed = await source.open(0, 0)();
   if (!feed) throw new ConfigError(`${who}: the data set gives no batch. Expected at least one.`);
   const step = await programs.train(feed.form);
+  const plan = {
+    arenaBytes: step.program.arenaBytes,
+    weightBytes: bytesOf(model.weights),
+    optimizerBytes: bytesOf(compiled.optimizer.variables),
+  };
+  options.beforeRunning?.(plan);
   const { failed } = compiled.progress;
   failed.set(Int32Array.of(1));
   try {
@@ -48,10 +62,8 @@ export async function rehearse(model: AnyModel, data: Stream, options: { steps?:
       best = Math.min(best, (performance.now() - began) / 1000);
     }
     return {
+      ...plan,
       secondsPerStep: best,
-      arenaBytes: step.program.arenaBytes,
-      weightBytes: bytesOf(model.weights),
-      optimizerBytes: bytesOf(compiled.optimizer.variables),
       compileSeconds: step.traceSeconds + step.compileSeconds,
     };
   } finally {

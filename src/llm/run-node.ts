@@ -1,0 +1,392 @@
+/**
+ * @file Runs of `tenon pretrain` and `tenon finetune`: from settings to a folder that holds the model (or adapter), all settings, the curve and
+ * a model card. What there is to say goes to the context; nothing is printed here.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { ConfigError } from '../base/errors.js';
+import { writeFileAtomically } from '../io/atomic-write-node.js';
+import { loadAdapter, saveAdapter } from '../model/adapter-files.js';
+import { applyLora, withAdapter } from '../model/lora.js';
+import { quantizeModel } from '../model/quantize.js';
+import { setRandomSeed } from '../tensor/index.js';
+import { type CausalLM, languageModel } from '../zoo/index.js';
+import { characterTokenizer } from './char-tokenizer.js';
+import { dataFiles } from './data/files-node.js';
+import { describeTokens, splitExamples, TokenBatches, type TokenExamples, type TokenShards, tokenizeFiles } from './data/index.js';
+import { dpoObjective } from './dpo.js';
+import { TextGenerator } from './generate.js';
+import { modelCard, type RunReport } from './model-card.js';
+import { nextTokenObjective } from './objective.js';
+import { presetOf } from './presets.js';
+import { fromPretrained, type GenerationConfig, savePretrained } from './pretrained-node.js';
+import type { FinetuneSettings, PretrainSettings } from './settings.js';
+import { Tokenizer } from './tokenizer.js';
+import { loadTokenizer } from './tokenizer-node.js';
+import { trainTokenizerFiles } from './train-tokenizer.js';
+import { type CurvePoint, type Estimate, type TrainingProgress, type TrainingSettings, trainTokens } from './train-tokens.js';
+
+/** Where a run happens and who is told. */
+export interface RunContext {
+  readonly folder: string;
+  readonly isResumed: boolean;
+  readonly signal?: AbortSignal;
+  /** A line for people. */
+  say(line: string): void;
+  /** Work before training: what, and the share that is done. */
+  onWork?(what: string, share: number): void;
+  onProgress?(progress: TrainingProgress): void;
+  onEstimate?(estimate: Estimate): void;
+  onEvaluation?(point: CurvePoint): void;
+}
+
+const n = (x: number): string => Math.round(x).toLocaleString('en-US');
+const parameters = (list: readonly { readonly size: number }[]): number => list.reduce((sum, v) => sum + v.size, 0);
+
+/** The data as tokens, those to train on and those to evaluate on. */
+async function tokensOf(
+  settings: PretrainSettings | FinetuneSettings,
+  tokenizer: Tokenizer,
+  context: RunContext,
+  more: { lossOn?: 'completion' | 'assistant' | 'all'; maxLength?: number; columns?: Readonly<Record<string, string>> },
+  share: number,
+): Promise<{ train: TokenExamples; validation: TokenExamples | null; shards: TokenShards[] }> {
+  const open = async (files: string | readonly string[], folder: string | undefined): Promise<TokenShards> => {
+    const shards = await tokenizeFiles(files, tokenizer, {
+      ...more,
+      ...(settings.documents === undefined ? {} : { documents: settings.documents }),
+      ...(folder === undefined ? {} : { folder }),
+      ...(context.signal ? { signal: context.signal } : {}),
+      onProgress: (p) => context.onWork?.('tokenizing', p.bytesTotal > 0 ? p.bytesRead / p.bytesTotal : 1),
+    });
+    for (const line of describeTokens(shards.report)) context.say(line);
+    return shards;
+  };
+  const all = await open(settings.data, settings.tokensCache === undefined ? undefined : join(settings.tokensCache, 'train'));
+  if (settings.validation !== undefined) {
+    const held = await open(settings.validation, settings.tokensCache === undefined ? undefined : join(settings.tokensCache, 'validation'));
+    return { train: all, validation: held, shards: [all, held] };
+  }
+  if (share === 0) return { train: all, validation: null, shards: [all] };
+  const [train, validation] = splitExamples(all, share);
+  return { train, validation, shards: [all] };
+}
+
+/** What the settings leave open, for so many batches an epoch. */
+function trainingSettings(
+  settings: PretrainSettings | FinetuneSettings,
+  batches: number,
+  defaults: { learningRate: number; epochs: number; steps?: number | undefined; weightDecay: number; beta2: number },
+): TrainingSettings {
+  const { gradientAccumulation } = settings;
+  const steps =
+    settings.steps ??
+    (settings.epochs === undefined ? defaults.steps : undefined) ??
+    Math.max(1, Math.ceil(((settings.epochs ?? defaults.epochs) * batches) / gradientAccumulation));
+  return {
+    steps,
+    gradientAccumulation,
+    learningRate: settings.learningRate ?? defaults.learningRate,
+    schedule: settings.schedule,
+    warmupSteps: Math.min(settings.warmupSteps ?? Math.max(1, Math.round(steps / 100)), steps - 1),
+    minLearningRate: settings.minLearningRate,
+    beta1: settings.beta1,
+    beta2: settings.beta2 ?? defaults.beta2,
+    epsilon: settings.epsilon,
+    weightDecay: settings.weightDecay ?? defaults.weightDecay,
+    clip: settings.clip,
+    evaluateEvery: settings.evaluateEvery ?? Math.max(1, Math.round(steps / 10)),
+    saveSeconds: settings.saveSeconds,
+  };
+}
+
+/** Writes run.yaml with every value, so that the run can be repeated. */
+async function saveSettings(context: RunContext, settings: object, resolved: object): Promise<void> {
+  const text = `# Every value of this run, defaults included. Repeat it with --config on this file.\n${stringify({ ...settings, ...pickKnown(settings, resolved) })}`;
+  await writeFileAtomically(join(context.folder, 'run.yaml'), new TextEncoder().encode(text));
+}
+const pickKnown = (settings: object, resolved: object): object =>
+  Object.fromEntries(
+    Object.entries(resolved).filter(
+      ([key]) => key in settings || ['steps', 'learningRate', 'warmupSteps', 'beta2', 'weightDecay', 'evaluateEvery'].includes(key),
+    ),
+  );
+
+/** Goes on from the sample prompts. */
+async function saySamples(
+  model: CausalLM,
+  tokenizer: Tokenizer,
+  settings: PretrainSettings | FinetuneSettings,
+  context: RunContext,
+): Promise<void> {
+  if (settings.samples.length === 0) return;
+  const generator = new TextGenerator(model, tokenizer, { slots: 1, context: Math.min(model.config.maxPositions, 1024) });
+  for (const prompt of settings.samples) {
+    const text = await generator.generate(prompt, {
+      maxTokens: Math.min(settings.sampleTokens, Math.max(1, generator.context - 2)),
+      temperature: 0.8,
+      topP: 0.95,
+      seed: settings.seed,
+    });
+    context.say(`  ${JSON.stringify(prompt)} → ${JSON.stringify(text)}`);
+  }
+}
+
+/** Writes report.json and README.md. */
+async function saveReport(context: RunContext, report: RunReport): Promise<void> {
+  const write = (name: string, text: string): Promise<void> =>
+    writeFileAtomically(join(context.folder, name), new TextEncoder().encode(text));
+  await write('report.json', `${JSON.stringify(report, null, 2)}\n`);
+  await write('README.md', modelCard(report));
+}
+
+const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
+const sources = (shards: readonly TokenShards[]): RunReport['data'] =>
+  shards.flatMap((s) => s.index.sources.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 })));
+
+// ---- pretraining
+
+/** The tokenizer that the settings ask for: of a folder, of characters, or trained on the data. */
+async function tokenizerFor(settings: PretrainSettings, context: RunContext): Promise<Tokenizer> {
+  const own = join(context.folder, 'model');
+  const kept = context.isResumed ? await loadTokenizer(own).catch(() => null) : null;
+  if (kept) return kept;
+  const { tokenizer = 'train' } = settings;
+  if (tokenizer === 'characters') {
+    let text = '';
+    for (const file of await dataFiles(settings.data, {}, 'pretrain')) text += await readFile(file.path, 'utf8');
+    const { json, config } = characterTokenizer(text);
+    return Tokenizer.fromJson(json, config, { isTrusted: true });
+  }
+  if (tokenizer !== 'train') return loadTokenizer(tokenizer);
+  const files = await trainTokenizerFiles(settings.data, {
+    vocabSize: settings.vocabSize,
+    ...(context.signal ? { signal: context.signal } : {}),
+    onProgress: (share) => context.onWork?.('training the tokenizer', share),
+  });
+  return Tokenizer.fromJson(files.json, files.config, { isTrusted: true });
+}
+
+/** Pretrains a model. Resolves to the report, or null when it was interrupted (a checkpoint is in the folder). */
+export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {
+  const began = performance.now();
+  const tokenizer = await tokenizerFor(settings, context);
+  context.say(`tokenizer: ${n(tokenizer.vocabSize)} tokens`);
+  const { train, validation, shards } = await tokensOf(settings, tokenizer, context, {}, settings.validationShare ?? 0.02);
+  if (settings.config !== undefined && settings.depth !== undefined)
+    throw new ConfigError('pretrain: both config and depth. Expected one of them.');
+  const preset =
+    settings.config === undefined
+      ? presetOf(settings.depth ?? 4, tokenizer.vocabSize, settings.context, {
+          ...(settings.steps === undefined && settings.epochs === undefined ? {} : { steps: settings.steps ?? 1 }),
+        })
+      : null;
+  for (const { key, value, reason } of preset?.derived ?? []) context.say(`  ${key}: ${value}: ${reason}`);
+  const ends = { bos_token_id: tokenizer.bosId, eos_token_id: tokenizer.eosId };
+  const config: Record<string, unknown> = { ...(preset?.config ?? settings.config), vocab_size: tokenizer.vocabSize, ...ends };
+  setRandomSeed(settings.seed);
+  const model = languageModel(config, { dtype: settings.dtype, name: 'pretrain' });
+  model.ensureBuilt([[1, 2]], false);
+  model.checkpointBlocks = settings.checkpointing;
+  const batchesOf = (examples: TokenExamples, isTraining: boolean): TokenBatches =>
+    new TokenBatches(examples, {
+      batchSize: isTraining ? settings.batchSize : Math.max(settings.batchSize, 16),
+      layout: isTraining ? settings.layout : 'packed',
+      length: settings.context,
+      padId: tokenizer.padId ?? 0,
+      seed: settings.seed,
+      shuffle: isTraining,
+    });
+  const batches = batchesOf(train, true);
+  for (const line of batches.describe()) context.say(line);
+  const training = trainingSettings(settings, batches.size, {
+    learningRate: preset?.learningRate ?? 6e-4,
+    epochs: 1,
+    steps: preset?.steps,
+    weightDecay: 0.1,
+    beta2: 0.95,
+  });
+  await saveSettings(context, settings, training);
+  const generation: GenerationConfig = { ...ends, _from_model_config: true };
+  const save = (): Promise<void> => savePretrained({ model, tokenizer, generation }, join(context.folder, 'model'));
+  context.say(
+    `${model.config.modelType}: ${n(parameters(model.weights))} parameters, ${n(training.steps)} updates of ${n(settings.batchSize * settings.context * settings.gradientAccumulation)} tokens`,
+  );
+  const result = await trainTokens(model, batches, {
+    objective: nextTokenObjective,
+    settings: training,
+    validation: validation ? batchesOf(validation, false) : null,
+    checkpointFolder: join(context.folder, 'checkpoints'),
+    resume: context.isResumed,
+    signal: context.signal,
+    isPartial: false,
+    ...(context.onEstimate ? { onEstimate: context.onEstimate } : {}),
+    ...(context.onProgress ? { onProgress: context.onProgress } : {}),
+    onEvaluation: async (point) => {
+      context.onEvaluation?.(point);
+      await saySamples(model, tokenizer, settings, context);
+    },
+  });
+  if (result.isInterrupted) return null;
+  await save();
+  const last = result.curve.at(-1);
+  const report: RunReport = {
+    kind: 'pretrain',
+    base: null,
+    modelType: model.config.modelType,
+    data: sources(shards),
+    settings: { ...settings, ...training },
+    parameters: parameters(model.weights),
+    trainableParameters: parameters(model.trainableWeights),
+    before: null,
+    after: last?.validation?.loss === undefined ? null : { natsPerToken: last.validation.loss, perplexity: Math.exp(last.validation.loss) },
+    curve: result.curve,
+    tokens: result.tokens,
+    seconds: result.seconds,
+    totalSeconds: (performance.now() - began) / 1000,
+    estimate: { seconds: result.estimate.seconds, peakBytes: result.estimate.peakBytes },
+    peakMemoryBytes: peakMemory(),
+    saved: 'model',
+  };
+  await saveReport(context, report);
+  return report;
+}
+
+// ---- fine-tuning
+
+/** Fine-tunes a model on examples or preferences. Resolves to the report, or null when it was interrupted. */
+export async function finetune(settings: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
+  const began = performance.now();
+  setRandomSeed(settings.seed);
+  const isLora = settings.method === 'lora';
+  if (!isLora && settings.quantize !== 'none')
+    throw new ConfigError(
+      `finetune: quantize: ${settings.quantize} with method: full. Expected method: lora, as quantized weights are not trained.`,
+    );
+  const { model, tokenizer, generation } = await fromPretrained(settings.model, {
+    dtype: settings.dtype,
+    weightDtype: isLora && settings.dtype === 'bf16' ? 'bf16' : 'f32',
+    ...(context.signal ? { signal: context.signal } : {}),
+    onProgress: (share) => context.onWork?.('reading weights', share),
+  });
+  const total = parameters(model.weights);
+  const maxLength = settings.maxLength ?? Math.min(1024, model.config.maxPositions);
+  const { train, validation, shards } = await tokensOf(
+    settings,
+    tokenizer,
+    context,
+    {
+      maxLength,
+      ...(settings.lossOn === undefined ? {} : { lossOn: settings.lossOn }),
+      ...(settings.columns === undefined ? {} : { columns: settings.columns }),
+    },
+    settings.validationShare ?? 0,
+  );
+  const isPreference = train.group === 2;
+  if (isPreference && !isLora)
+    throw new ConfigError(
+      'finetune: preference data with method: full. Expected method: lora: the reference is the model with its adapter switched off.',
+    );
+  if (settings.quantize !== 'none') {
+    const { bytesBefore, bytesAfter } = await quantizeModel(model, { type: settings.quantize, doubleQuant: settings.doubleQuantize });
+    context.say(
+      `quantized to ${settings.quantize}: ${(bytesBefore / 1e6).toFixed(1)} MB of weights became ${(bytesAfter / 1e6).toFixed(1)} MB`,
+    );
+  }
+  if (isLora) {
+    if (settings.adapter !== undefined) await loadAdapter(model, settings.adapter);
+    else
+      applyLora(model, {
+        rank: settings.loraRank,
+        alpha: settings.loraAlpha,
+        dropout: settings.loraDropout,
+        targetModules: settings.loraTargets,
+        rsLora: settings.rsLora,
+        modulesToSave: settings.modulesToSave,
+        seed: settings.seed,
+      });
+  }
+  model.checkpointBlocks = settings.checkpointing;
+  const trainable = parameters(model.trainableWeights);
+  context.say(
+    `${model.config.modelType}: ${n(total)} parameters, ${n(trainable)} of them trained (${((100 * trainable) / (total + (isLora ? trainable : 0))).toFixed(2)} %)`,
+  );
+  const batchesOf = (examples: TokenExamples, isTraining: boolean): TokenBatches =>
+    new TokenBatches(examples, {
+      batchSize: settings.batchSize,
+      ...(settings.packing && isTraining && !isPreference ? { layout: 'packed' as const, length: maxLength } : {}),
+      padId: tokenizer.padId ?? 0,
+      seed: settings.seed,
+      shuffle: isTraining,
+    });
+  const batches = batchesOf(train, true);
+  for (const line of batches.describe()) context.say(line);
+  const held = validation ? batchesOf(validation, false) : null;
+  const training = trainingSettings(settings, batches.size, {
+    learningRate: isPreference ? 5e-5 : isLora ? 2e-4 : 2e-5,
+    epochs: 1,
+    weightDecay: 0,
+    beta2: 0.999,
+  });
+  await saveSettings(context, settings, training);
+  const objective = isPreference
+    ? dpoObjective({ beta: settings.beta, sftWeight: settings.sftWeight, reference: (m, f) => withAdapter(m, null, f) })
+    : nextTokenObjective;
+  const measure = async (): Promise<RunReport['before']> => {
+    if (!held) return null;
+    model.compile({ objective });
+    const { loss, ...others } = await model.evaluate(held, { verbose: 0 });
+    return isPreference ? { loss, ...others } : { natsPerToken: loss, perplexity: Math.exp(loss) };
+  };
+  const before = context.isResumed ? null : await measure();
+  if (before) context.say(`before: ${describeScores(before)}`);
+  const result = await trainTokens(model, batches, {
+    objective,
+    settings: training,
+    validation: held,
+    checkpointFolder: join(context.folder, 'checkpoints'),
+    resume: context.isResumed,
+    signal: context.signal,
+    isPartial: isLora,
+    ...(context.onEstimate ? { onEstimate: context.onEstimate } : {}),
+    ...(context.onProgress ? { onProgress: context.onProgress } : {}),
+    onEvaluation: async (point) => {
+      context.onEvaluation?.(point);
+      await saySamples(model, tokenizer, settings, context);
+    },
+  });
+  if (result.isInterrupted) return null;
+  const after = await measure();
+  const saved = isLora ? 'adapter' : 'model';
+  if (isLora) await saveAdapter(model, join(context.folder, saved), { baseModel: settings.model, taskType: 'CAUSAL_LM' });
+  else await savePretrained({ model, tokenizer, generation }, join(context.folder, saved));
+  const report: RunReport = {
+    kind: isPreference ? 'dpo' : 'finetune',
+    base: settings.model,
+    modelType: model.config.modelType,
+    data: sources(shards),
+    settings: { ...settings, ...training },
+    parameters: total,
+    trainableParameters: trainable,
+    before,
+    after,
+    curve: result.curve,
+    tokens: result.tokens,
+    seconds: result.seconds,
+    totalSeconds: (performance.now() - began) / 1000,
+    estimate: { seconds: result.estimate.seconds, peakBytes: result.estimate.peakBytes },
+    peakMemoryBytes: peakMemory(),
+    saved,
+  };
+  await saveReport(context, report);
+  return report;
+}
+
+/** `6.0906 nats a token, perplexity 441.7`. */
+export const describeScores = (scores: Readonly<Record<string, number>>): string =>
+  scores.natsPerToken === undefined
+    ? Object.entries(scores)
+        .map(([name, x]) => `${name} ${x.toFixed(4)}`)
+        .join(', ')
+    : `${scores.natsPerToken.toFixed(4)} nats a token, perplexity ${scores.perplexity.toFixed(1)}`;

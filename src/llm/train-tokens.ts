@@ -1,0 +1,241 @@
+/**
+ * @file The training of a language model on tokens: optimizer, schedule, estimate, fit with evaluations, samples and checkpoints, for pretraining,
+ * fine-tuning and preferences alike.
+ */
+import { ConfigError } from '../base/errors.js';
+import { optimizers, type Schedule, schedules } from '../optimizers/index.js';
+import type { Callback, Logs } from '../train/callbacks/callback.js';
+import type { Objective } from '../train/objective.js';
+import { type Rehearsal, rehearse } from '../train/rehearse.js';
+import type { CausalLM } from '../zoo/index.js';
+import type { TokenBatch, TokenBatches } from './data/index.js';
+
+/** What decides a training, beside model and data. */
+export interface TrainingSettings {
+  readonly steps: number;
+  readonly gradientAccumulation: number;
+  readonly learningRate: number;
+  readonly schedule: 'cosine' | 'warmupStableDecay' | 'linear' | 'constant';
+  readonly warmupSteps: number;
+  readonly minLearningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** 0: none. */
+  readonly clip: number;
+  readonly evaluateEvery: number;
+  readonly saveSeconds: number;
+}
+/** An evaluation: after how many updates, the mean losses before and at it, and what else the objective reports. */
+export interface CurvePoint {
+  readonly step: number;
+  readonly loss: number | null;
+  readonly validation: Logs | null;
+  readonly tokens: number;
+  readonly seconds: number;
+}
+/** How training stands, a few times a second. */
+export interface TrainingProgress {
+  readonly step: number;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+  /** Seconds left. */
+  readonly left: number;
+  readonly loss: number | null;
+  readonly learningRate: number;
+}
+export interface TrainTokensOptions {
+  readonly objective: Objective;
+  readonly settings: TrainingSettings;
+  readonly validation: TokenBatches | null;
+  readonly checkpointFolder: string | null;
+  readonly resume?: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Only adapters are trained: checkpoints leave the frozen weights out. */
+  readonly isPartial: boolean;
+  readonly onEstimate?: (estimate: Estimate) => void;
+  readonly onProgress?: (progress: TrainingProgress) => void;
+  readonly onEvaluation?: (point: CurvePoint) => void | Promise<void>;
+}
+/** What training will take. */
+export interface Estimate extends Rehearsal {
+  readonly seconds: number;
+  readonly peakBytes: number;
+}
+export interface TrainTokensResult {
+  readonly curve: readonly CurvePoint[];
+  readonly seconds: number;
+  readonly tokens: number;
+  readonly isInterrupted: boolean;
+  readonly checkpoint: string | null;
+  readonly estimate: Estimate;
+}
+
+/** The rate over the updates: a linear rise from learningRate / (warmupSteps + 1), then what the name says. */
+export function scheduleOf(s: TrainingSettings): Schedule | number {
+  const { learningRate, steps, warmupSteps, minLearningRate } = s;
+  const rest = Math.max(1, steps - warmupSteps);
+  const warm = (next: Schedule | number): Schedule | number =>
+    warmupSteps === 0
+      ? next
+      : schedules.linearWarmup({ learningRate: next, warmupSteps, initialLearningRate: learningRate / (warmupSteps + 1) });
+  switch (s.schedule) {
+    case 'cosine':
+      return warm(schedules.cosineDecay({ initialLearningRate: learningRate, decaySteps: rest, alpha: minLearningRate / learningRate }));
+    case 'linear':
+      return warm(schedules.polynomialDecay({ initialLearningRate: learningRate, decaySteps: rest, endLearningRate: minLearningRate }));
+    case 'warmupStableDecay':
+      return schedules.warmupStableDecay({ learningRate, totalSteps: steps, warmupSteps, alpha: minLearningRate / learningRate });
+    case 'constant':
+      return warm(learningRate);
+    default:
+      return s.schedule satisfies never;
+  }
+}
+
+/** Parts of a training between evaluations, of batches that go round their passes: part i holds batches i·every … */
+class Parts {
+  readonly size: number;
+  readonly #batches: TokenBatches;
+  readonly #total: number;
+  constructor(batches: TokenBatches, every: number, total: number) {
+    this.#batches = batches;
+    this.size = Math.min(every, total);
+    this.#total = total;
+  }
+  async *openAt(part: number, skip: number): AsyncGenerator<TokenBatch> {
+    const end = Math.min((part + 1) * this.size, this.#total);
+    for (let at = part * this.size + skip; at < end; )
+      for await (const batch of this.#batches.openAt(Math.floor(at / this.#batches.size), at % this.#batches.size)) {
+        yield batch;
+        if (++at >= end) return;
+      }
+  }
+  [Symbol.asyncIterator](): AsyncIterator<TokenBatch> {
+    return this.openAt(0, 0);
+  }
+}
+
+/** Trains. Throws what fit throws; ConfigError, naming the setting to lower, when memory won't do. */
+export async function trainTokens(model: CausalLM, train: TokenBatches, options: TrainTokensOptions): Promise<TrainTokensResult> {
+  const { settings, validation, signal } = options;
+  const { steps, gradientAccumulation, evaluateEvery } = settings;
+  const rate = scheduleOf(settings);
+  model.compile({
+    objective: options.objective,
+    optimizer: optimizers.adamW({
+      learningRate: rate,
+      beta1: settings.beta1,
+      beta2: settings.beta2,
+      epsilon: settings.epsilon,
+      weightDecay: settings.weightDecay,
+      // Decay groups: matrices alone.
+      excludeFromWeightDecay: ['(^|/)(bias|beta|gamma|scale)$'],
+      ...(settings.clip > 0 ? { globalClipNorm: settings.clip } : {}),
+      ...(gradientAccumulation > 1 ? { gradientAccumulationSteps: gradientAccumulation } : {}),
+    }),
+  });
+  const every = evaluateEvery * gradientAccumulation;
+  const total = steps * gradientAccumulation;
+  const parts = new Parts(train, every, total);
+  const evaluations = Math.ceil(steps / evaluateEvery);
+  const rehearsal = await rehearse(model, parts, {
+    beforeRunning: (plan) => requireMemory(model, plan),
+  });
+  // An evaluation is a forward pass: about a third of a step.
+  const evaluated = validation ? (evaluations + 1) * validation.size * (rehearsal.secondsPerStep / 3) : 0;
+  const estimate: Estimate = { ...rehearsal, seconds: total * rehearsal.secondsPerStep + evaluated, peakBytes: peakBytes() };
+  options.onEstimate?.(estimate);
+
+  const curve: CurvePoint[] = [];
+  const tokensOf = train.stats.tokens / train.stats.batches;
+  const began = performance.now();
+  let before = 0;
+  const follow: Callback = {
+    name: 'curve',
+    getState: () => ({ json: { curve, seconds: before + (performance.now() - began) / 1000 } }),
+    setState({ json }) {
+      const state = json as { curve: CurvePoint[]; seconds: number };
+      curve.splice(0, curve.length, ...state.curve);
+      before = state.seconds;
+    },
+    onProgress(event) {
+      if (event.phase !== 'train') return;
+      const step = Math.floor((event.epoch * parts.size + event.step) / gradientAccumulation);
+      const done = Math.max(1, event.step - event.firstStep);
+      const perStep = event.seconds / done;
+      options.onProgress?.({
+        step,
+        steps,
+        tokens: (event.epoch * parts.size + event.step) * tokensOf,
+        tokensPerSecond: tokensOf / perStep,
+        left: (total - event.epoch * parts.size - event.step) * perStep + (evaluations - event.epoch) * (evaluated / (evaluations + 1)),
+        loss: event.logs.loss ?? null,
+        learningRate: typeof rate === 'number' ? rate : rate.at(step),
+      });
+    },
+    async onEpochEnd(epoch, logs) {
+      const step = Math.min(steps, (epoch + 1) * evaluateEvery);
+      const tested = Object.entries(logs).filter(([name]) => name.startsWith('val'));
+      const validationLogs = Object.fromEntries(tested.map(([name, v]) => [name.charAt(3).toLowerCase() + name.slice(4), v]));
+      const point: CurvePoint = {
+        step,
+        loss: logs.loss ?? null,
+        validation: tested.length > 0 ? validationLogs : null,
+        tokens: step * gradientAccumulation * tokensOf,
+        seconds: before + (performance.now() - began) / 1000,
+      };
+      curve.push(point);
+      await options.onEvaluation?.(point);
+    },
+  };
+  const history = await model.fit(parts, {
+    epochs: evaluations,
+    verbose: 0,
+    callbacks: [follow],
+    ...(validation ? { validationData: validation } : {}),
+    ...(signal ? { signal } : {}),
+    ...(options.checkpointFolder === null
+      ? {}
+      : {
+          checkpoint: {
+            folder: options.checkpointFolder,
+            resume: options.resume ?? false,
+            everySeconds: settings.saveSeconds,
+            keep: 2,
+            weights: options.isPartial ? ('trainable' as const) : ('all' as const),
+          },
+        }),
+  });
+  return {
+    curve,
+    seconds: before + (performance.now() - began) / 1000,
+    tokens: total * tokensOf,
+    isInterrupted: history.interrupted,
+    checkpoint: history.checkpoint,
+    estimate,
+  };
+}
+
+interface Memory {
+  memoryUsage?: () => { rss: number };
+  availableMemory?: () => number;
+  constrainedMemory?: () => number;
+}
+const ownProcess = (): Memory => (globalThis as { process?: Memory }).process ?? {};
+/** What the process holds now: after a rehearsal, what training will. */
+const peakBytes = (): number => ownProcess().memoryUsage?.().rss ?? 0;
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
+
+/** Throws ConfigError when the step's temporaries and the optimizer's slots exceed what is free. */
+function requireMemory(model: CausalLM, plan: { readonly arenaBytes: number; readonly optimizerBytes: number }): void {
+  const free = ownProcess().availableMemory?.();
+  const wanted = plan.arenaBytes + plan.optimizerBytes;
+  if (free === undefined || wanted <= free) return;
+  throw new ConfigError(
+    `${model.name}: a step needs ${gigabytes(plan.arenaBytes)} for activations and gradients and ${gigabytes(plan.optimizerBytes)} for the optimizer; ${gigabytes(free)} are free. Expected no more. Lower batchSize (and raise gradientAccumulation), set checkpointing: true, or use method: lora.`,
+  );
+}
