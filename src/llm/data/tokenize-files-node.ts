@@ -87,6 +87,7 @@ export async function tokenizeFiles(
       return null;
     });
     if (found && found.index.key === key) return found;
+    await found?.close();
     if (found) throw otherData(folder);
   }
   await makeFolders(folder).catch((cause) => {

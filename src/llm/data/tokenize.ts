@@ -155,7 +155,7 @@ export class RowTokenizer {
     if (!this.#isChat(found)) return found;
     if (this.#tokenizer.chatTemplate === null)
       throw new ConfigError(
-        `${this.#who}: ${name} holds conversations (${found.layout}), and the tokenizer has no chat template. Expected a tokenizer_config.json with chat_template. Give the tokenizer one, or bring the data to prompt and completion.`,
+        `${this.#who}: there are conversations (${found.layout}) in ${name}, and the tokenizer has no chat template. Expected a tokenizer_config.json with chat_template. Give the tokenizer one, or bring the data to prompt and completion.`,
       );
     return found.layout === 'Alpaca'
       ? {
