@@ -13,6 +13,7 @@ import {
   placesBefore,
   windowPlan,
 } from './plan.js';
+import { counted, grouped } from './words.js';
 
 export interface TokenBatchesOptions {
   /** Rows a batch; of preference pairs so many pairs, in twice the rows (2i the chosen, 2i + 1 the rejected one). */
@@ -150,20 +151,19 @@ export class TokenBatches implements AsyncIterable<TokenBatch> {
   describe(): string[] {
     const { stats } = this;
     const { rows, layout } = this.#options;
-    const n = (x: number): string => x.toLocaleString('en-US');
     const lengths =
       stats.lengths.length === 1 ? `${stats.lengths[0]}` : `${stats.lengths.slice(0, -1).join(', ')} or ${stats.lengths.at(-1)}`;
     const lines = [
-      `${n(stats.batches)} ${layout} batches an epoch of ${rows} × ${lengths} tokens; ${(100 * stats.efficiency).toFixed(1)} % of the places hold tokens.`,
+      `${grouped(stats.batches)} ${layout} ${stats.batches === 1 ? 'batch' : 'batches'} an epoch of ${rows} × ${lengths} tokens; ${(100 * stats.efficiency).toFixed(1)} % of the places hold tokens.`,
     ];
     const { long, cutTokens, tooShort } = stats;
-    if (long > 0 && this.#options.long === 'split')
-      lines.push(`${n(long)} examples of more than ${this.#options.length} tokens are split.`);
+    const longOnes = `${counted(long, 'example')} of more than ${this.#options.length} tokens ${long === 1 ? 'is' : 'are'}`;
+    if (long > 0 && this.#options.long === 'split') lines.push(`${longOnes} split.`);
     if (long > 0 && this.#options.long === 'cut')
       lines.push(
-        `${n(long)} examples of more than ${this.#options.length} tokens are cut: ${n(cutTokens)} tokens are never seen. Raise length, or use long: 'split'.`,
+        `${longOnes} cut: ${counted(cutTokens, 'token')} ${cutTokens === 1 ? 'is' : 'are'} never seen. Raise length, or use long: 'split'.`,
       );
-    if (tooShort > 0) lines.push(`${n(tooShort)} examples of less than two tokens are left out.`);
+    if (tooShort > 0) lines.push(`${counted(tooShort, 'example')} of less than two tokens left out.`);
     return lines;
   }
 

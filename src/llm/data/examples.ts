@@ -112,7 +112,8 @@ export function splitExamples(
   } else {
     let total = 0;
     for (let i = 0; i < count; i++) total += examples.lengthOf(i);
-    let left = Math.floor(total * (1 - held));
+    // 1 − 0.9 is a little less than 0.1.
+    let left = Math.floor(total * (1 - held) + 1e-6);
     for (let i = 0; i < count; i++) {
       const { end } = whole(i);
       const taken = Math.min(left, end);

@@ -4,6 +4,7 @@ import { type TokenExample, TokenList } from './examples.js';
 import { type FoundLayout, type LayoutOptions, recogniseLayout } from './layouts.js';
 import { kindOf, objectRow, type Row } from './rows.js';
 import { type ChatMessage, type Preferred, RowFault, type Sample, sampleOf } from './samples.js';
+import { counted, grouped } from './words.js';
 
 /** What tokenization needs of a tokenizer (llm/tokenizer's class has it). */
 export interface TextTokenizer {
@@ -336,8 +337,6 @@ export async function tokenizeRows(
   return { examples: new TokenList(list, work.group), report: work.report };
 }
 
-const counted = (n: number, one: string): string => `${n.toLocaleString('en-US')} ${one}${n === 1 ? '' : 's'}`;
-
 /** What was read and made of it, in sentences: `I read 29,000 rows as prompt/completion. …` */
 export function describeTokens(report: TokenReport): string[] {
   const { files, counts, loss, maxLength } = report;
@@ -354,7 +353,7 @@ export function describeTokens(report: TokenReport): string[] {
   }
   if (files.length === 0) lines.push('I read no rows.');
   lines.push(
-    `${counted(counts.examples, 'example')}, ${counted(counts.tokens, 'token')}, of which ${counts.targets.toLocaleString('en-US')} are predicted: ${loss}.`,
+    `${counted(counts.examples, 'example')}, ${counted(counts.tokens, 'token')}, of which ${grouped(counts.targets)} are predicted: ${loss}.`,
   );
   if (counts.truncated > 0)
     lines.push(
