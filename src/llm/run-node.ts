@@ -13,8 +13,18 @@ import { quantizeModel } from '../model/quantize.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import { characterTokenizer } from './char-tokenizer.js';
+import { renderConversation } from './chat-template.js';
 import { dataFiles } from './data/files-node.js';
-import { describeTokens, splitExamples, TokenBatches, type TokenExamples, type TokenShards, tokenizeFiles } from './data/index.js';
+import {
+  describeTokens,
+  readRows,
+  splitExamples,
+  type TextTokenizer,
+  TokenBatches,
+  type TokenExamples,
+  type TokenShards,
+  tokenizeFiles,
+} from './data/index.js';
 import { dpoObjective } from './dpo.js';
 import { TextGenerator } from './generate.js';
 import { modelCard, type RunReport } from './model-card.js';
@@ -24,7 +34,7 @@ import { fromPretrained, type GenerationConfig, savePretrained } from './pretrai
 import type { FinetuneSettings, PretrainSettings } from './settings.js';
 import { Tokenizer } from './tokenizer.js';
 import { loadTokenizer } from './tokenizer-node.js';
-import { trainTokenizerFiles } from './train-tokenizer.js';
+import { trainTokenizer } from './train-tokenizer.js';
 import { type CurvePoint, type Estimate, type TrainingProgress, type TrainingSettings, trainTokens } from './train-tokens.js';
 
 /** Where a run happens and who is told. */
@@ -53,7 +63,7 @@ async function tokensOf(
   share: number,
 ): Promise<{ train: TokenExamples; validation: TokenExamples | null; shards: TokenShards[] }> {
   const open = async (files: string | readonly string[], folder: string | undefined): Promise<TokenShards> => {
-    const shards = await tokenizeFiles(files, tokenizer, {
+    const shards = await tokenizeFiles(files, textTokenizer(tokenizer), {
       ...more,
       ...(settings.documents === undefined ? {} : { documents: settings.documents }),
       ...(folder === undefined ? {} : { folder }),
@@ -160,13 +170,31 @@ async function tokenizerFor(settings: PretrainSettings, context: RunContext): Pr
     return Tokenizer.fromJson(json, config, { isTrusted: true });
   }
   if (tokenizer !== 'train') return loadTokenizer(tokenizer);
-  const files = await trainTokenizerFiles(settings.data, {
+  const texts = async function* (): AsyncGenerator<string> {
+    for await (const row of readRows(settings.data, settings.documents === undefined ? {} : { documents: settings.documents }))
+      for (const value of Object.values(row)) if (typeof value === 'string') yield value;
+  };
+  const trained = await trainTokenizer(texts(), {
     vocabSize: settings.vocabSize,
     ...(context.signal ? { signal: context.signal } : {}),
-    onProgress: (share) => context.onWork?.('training the tokenizer', share),
+    onProgress: (p) => context.onWork?.('training the tokenizer', p.phase === 'reading' ? 0 : p.tokens / p.vocabSize),
   });
-  return Tokenizer.fromJson(files.json, files.config, { isTrusted: true });
+  context.say(`trained a tokenizer on ${n(trained.bytes)} bytes: ${n(trained.words)} different words, ${n(trained.merges)} merges`);
+  return trained.tokenizer;
 }
+
+/** @internal The tokenizer with conversations rendered by its template, as tokenization takes it. */
+export const textTokenizer = (tokenizer: Tokenizer): TextTokenizer => ({
+  vocabSize: tokenizer.vocabSize,
+  bosId: tokenizer.bosId,
+  eosId: tokenizer.eosId,
+  padId: tokenizer.padId,
+  chatTemplate: tokenizer.chatTemplate,
+  json: tokenizer.json,
+  config: tokenizer.config,
+  encode: (text) => tokenizer.encode(text),
+  renderConversation: (messages) => renderConversation(tokenizer, messages),
+});
 
 /** Pretrains a model. Resolves to the report, or null when it was interrupted (a checkpoint is in the folder). */
 export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {

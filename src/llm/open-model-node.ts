@@ -1,0 +1,182 @@
+/**
+ * @file A language model by whatever names it: a folder in the Hugging Face layout, an adapter's or a run's folder, a GGUF file, or owner/name on
+ * the hub; and the engine that serves and chats with it.
+ */
+import { stat } from 'node:fs/promises';
+import { basename, isAbsolute, join, resolve } from 'node:path';
+import { ConfigError } from '../base/errors.js';
+import { openGguf } from '../io/gguf-node.js';
+import { PEFT_CONFIG_FILE } from '../io/peft.js';
+import type { TensorFiles } from '../io/tensor-files.js';
+import { loadAdapter } from '../model/adapter-files.js';
+import { quantizeModel } from '../model/quantize.js';
+import { languageModel } from '../zoo/index.js';
+import { applyChatTemplate } from './chat-template.js';
+import { fromGguf } from './from-gguf.js';
+import { TextGenerator } from './generate.js';
+import { fromPretrained, type GenerationConfig, type Pretrained, type PretrainedOptions, readJson } from './pretrained-node.js';
+import type { ChatMessage, Sampling, TextEngine, TextPiece, TextRequest } from './text-engine.js';
+import { Tokenizer } from './tokenizer.js';
+import { readWeights } from './weights.js';
+
+export interface OpenModelOptions extends PretrainedOptions {
+  /** Projections are packed after reading. */
+  quantize?: 'none' | 'nf4' | 'q8_0';
+  /** Of a model on the hub: branch, tag or commit. */
+  revision?: string;
+}
+
+const isThere = async (path: string): Promise<boolean> => (await stat(path).catch(() => null)) !== null;
+
+/** The folder (or file) that a name means: itself, what a run made, or a download. Throws ConfigError. */
+async function locate(name: string, options: OpenModelOptions): Promise<string> {
+  if (await isThere(name)) {
+    // A run's folder keeps what it made beside its report.
+    if (await isThere(join(name, 'run.yaml')))
+      for (const part of ['adapter', 'model'])
+        if ((await isThere(join(name, part, PEFT_CONFIG_FILE))) || (await isThere(join(name, part, 'config.json'))))
+          return join(name, part);
+    return name;
+  }
+  if (!/^[\w.-]+\/[\w.-]+$/.test(name) || isAbsolute(name))
+    throw new ConfigError(
+      `model: there is no ${name}. Expected a folder in the Hugging Face layout, a .gguf file, or owner/name on the hub.`,
+    );
+  const { downloadModel } = await import('./hub-node.js');
+  return downloadModel(name, {
+    ...(options.revision === undefined ? {} : { revision: options.revision }),
+    ...(options.signal ? { signal: options.signal } : {}),
+    ...(options.onProgress ? { onProgress: (p: { share: number }) => options.onProgress?.(p.share) } : {}),
+  });
+}
+
+async function openGgufModel(path: string, options: PretrainedOptions): Promise<Pretrained> {
+  const file = await openGguf(path);
+  try {
+    const { config, tokenizer, tensors } = await fromGguf(file, path);
+    const { dtype = 'f32', weightDtype = 'f32' } = options;
+    const model = languageModel(config, { dtype, weightDtype: weightDtype === 'auto' ? 'f32' : weightDtype });
+    model.ensureBuilt([[1, 2]], false);
+    const table = new Map(tensors.map((t) => [t.name, t]));
+    const of = (name: string): (typeof tensors)[number] => {
+      const found = table.get(name);
+      if (!found) throw new ConfigError(`${path}: there is no tensor ${name}.`);
+      return found;
+    };
+    const files: TensorFiles = {
+      metadata: {},
+      names: () => [...table.keys()],
+      info: (name) => ({ dtype: of(name).dtype, shape: of(name).shape, bytes: 0 }),
+      read: async (name) => ({ dtype: of(name).dtype, shape: of(name).shape, data: await of(name).data() }),
+      close: () => file.close(),
+    };
+    await readWeights(model, files, path, options);
+    return { model, tokenizer: Tokenizer.fromJson(tokenizer.json, tokenizer.config), generation: {} };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Loads a language model. Throws ConfigError for a name that means nothing, FormatError for damaged files. */
+export async function openModel(name: string, options: OpenModelOptions = {}): Promise<Pretrained & { readonly folder: string }> {
+  const { quantize = 'none', revision: _, ...pretrained } = options;
+  const folder = await locate(name, options);
+  let loaded: Pretrained;
+  if (folder.endsWith('.gguf')) loaded = await openGgufModel(folder, pretrained);
+  else if (await isThere(join(folder, PEFT_CONFIG_FILE))) {
+    const adapter = await readJson(folder, PEFT_CONFIG_FILE);
+    const base = adapter?.base_model_name_or_path;
+    if (typeof base !== 'string')
+      throw new ConfigError(`${folder}: ${PEFT_CONFIG_FILE} names no base model. Expected base_model_name_or_path.`);
+    // Relative to where the adapter was trained, or to the adapter.
+    const beside = resolve(folder, base);
+    loaded = await openModel((await isThere(base)) || !(await isThere(beside)) ? base : beside, { ...options, quantize: 'none' });
+    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
+    await loadAdapter(loaded.model, folder);
+    return { ...loaded, folder };
+  } else loaded = await fromPretrained(folder, pretrained);
+  if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
+  return { ...loaded, folder };
+}
+
+/** Tokens that end an answer: the tokenizer's end of sequence, and those that generation_config.json names. */
+export function stopTokens(tokenizer: Tokenizer, generation: GenerationConfig): number[] {
+  const named = [generation.eos_token_id].flat().filter((x): x is number => typeof x === 'number');
+  const turn = tokenizer.idOf('<|im_end|>');
+  return [...new Set([...(tokenizer.eosId === null ? [] : [tokenizer.eosId]), ...named, ...(turn === null ? [] : [turn])])];
+}
+
+/** What generation_config.json advises. */
+function advised(generation: GenerationConfig): Partial<Sampling> {
+  const number = (key: string): number | undefined => (typeof generation[key] === 'number' ? (generation[key] as number) : undefined);
+  const found = {
+    temperature: number('temperature'),
+    topP: number('top_p'),
+    topK: number('top_k'),
+    minP: number('min_p'),
+    repetitionPenalty: number('repetition_penalty'),
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, v]) => v !== undefined));
+}
+
+export interface OpenEngineOptions extends OpenModelOptions {
+  /** Tokens of prompt and answer together; default: the model's, at most 2048. */
+  contextLength?: number;
+  /** Answers side by side. Default 4. */
+  slots?: number;
+}
+
+/** A model ready to serve. */
+export class LocalEngine implements TextEngine {
+  readonly modelId: string;
+  readonly contextLength: number;
+  readonly sampling: Partial<Sampling>;
+  readonly #pretrained: Pretrained;
+  readonly #generator: TextGenerator;
+
+  constructor(modelId: string, pretrained: Pretrained, options: { contextLength?: number | undefined; slots?: number | undefined } = {}) {
+    const { model, tokenizer, generation } = pretrained;
+    this.modelId = modelId;
+    this.#pretrained = pretrained;
+    this.#generator = new TextGenerator(model, tokenizer, {
+      slots: options.slots ?? 4,
+      ...(options.contextLength === undefined ? {} : { context: options.contextLength }),
+      stopTokens: stopTokens(tokenizer, generation),
+    });
+    this.contextLength = this.#generator.context;
+    this.sampling = advised(generation);
+  }
+  get queued(): number {
+    return this.#generator.queued;
+  }
+  get active(): number {
+    return this.#generator.active;
+  }
+  get hasChatTemplate(): boolean {
+    return this.#pretrained.tokenizer.chatTemplate !== null;
+  }
+  countTokens(text: string): number {
+    return this.#pretrained.tokenizer.encode(text).length;
+  }
+  encode(text: string): Int32Array {
+    const { tokenizer } = this.#pretrained;
+    const ids = tokenizer.encode(text, { addSpecialTokens: true });
+    // Files that name a bos but no rule that adds it.
+    if (tokenizer.bosId === null || ids[0] === tokenizer.bosId || tokenizer.config.add_bos_token !== true) return ids;
+    return Int32Array.from([tokenizer.bosId, ...ids]);
+  }
+  renderChat(messages: readonly ChatMessage[]): Int32Array {
+    const { tokenizer } = this.#pretrained;
+    return tokenizer.encode(applyChatTemplate(tokenizer, messages, { addGenerationPrompt: true }));
+  }
+  async *generate(prompt: Int32Array, request: TextRequest): AsyncGenerator<TextPiece, void, void> {
+    for await (const { text, tokens, finish } of this.#generator.stream(prompt, request)) yield { text, tokens: tokens.length, finish };
+  }
+  async close(): Promise<void> {}
+}
+
+/** Loads a model and makes it ready to serve. */
+export async function openEngine(name: string, options: OpenEngineOptions = {}): Promise<LocalEngine> {
+  const { contextLength, slots, ...rest } = options;
+  return new LocalEngine(basename(resolve(name)), await openModel(name, rest), { contextLength, slots });
+}
