@@ -373,7 +373,9 @@ export function fuse(roots: readonly Node[]): Fusion {
   }
 
   const host = (g: Group): Group | undefined =>
-    groups.findLast((h) => h.anchor && isOp(h.anchor, 'attention') && sharesScores(h.anchor, g.anchor as Node) && !dependsOn(h, new Set([g])));
+    groups.findLast(
+      (h) => h.anchor && isOp(h.anchor, 'attention') && sharesScores(h.anchor, g.anchor as Node) && !dependsOn(h, new Set([g])),
+    );
   const apart = groups.filter((g) => {
     const together = g.anchor && isOp(g.anchor, 'attentionLse') ? host(g) : undefined;
     if (together) for (const n of g.stores) store(together, n);

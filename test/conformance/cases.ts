@@ -341,7 +341,9 @@ const attended = (name: string, a: Attended, see: Interval): Case => {
     const scale = 1 / Math.sqrt(dim);
     const out = o.attention(q, k, v, first, end, scale);
     const lse = o.attentionLse(q, k, first, end, scale);
-    return [out, lse, o.attentionGrad([q, k, v, first, end], out, lse, f(dtype, out.shape), scale)];
+    const grad = o.attentionGrad([q, k, v, first, end], out, lse, f(dtype, out.shape), scale);
+    // Without a log-sum-exp, few queries take a form of their own.
+    return [out, lse, grad, o.attention(q, k, v, first, end, 2 * scale)];
   };
   return one(`attention, ${name}`, ['attention', 'attentionLse', 'attentionGrad'], build, tolerance);
 };
@@ -354,6 +356,14 @@ cases.push(
   attended('across, bounds beyond the keys', { batch: 2, queries: 7, heads: 4, keys: 90, groups: 2, dim: 32 }, (t, b) => [-3 * b, 20 * t]),
   attended('decoding', { batch: 5, queries: 1, heads: 6, keys: 200, groups: 2, dim: 32 }, (_, b) => [b, 1 + 49 * b]),
   attended('decoding, odd sizes', { batch: 3, queries: 2, heads: 5, keys: 70, groups: 5, dim: 7, valueDim: 9 }, (t, b) => [0, 30 * b + t]),
+  attended('few queries of many heads', { batch: 2, queries: 3, heads: 8, keys: 150, groups: 2, dim: 64, valueDim: 16 }, (t, b) => [
+    60 * b + t,
+    147 + t,
+  ]),
+  attended('bf16, decoding', { batch: 3, queries: 1, heads: 3, keys: 100, groups: 1, dim: 32, dtype: 'bf16' }, (_, b) => [
+    7 * b,
+    40 + 30 * b,
+  ]),
   attended('bf16', { batch: 2, queries: 40, heads: 3, keys: 40, groups: 1, dim: 32, dtype: 'bf16' }, packed),
   attended('f16, decoding', { batch: 2, queries: 1, heads: 4, keys: 130, groups: 1, dim: 64, dtype: 'f16' }, (_, b) => [0, 60 + 70 * b]),
   one('attention of views: parts of one projection, keys out of order, computed intervals', [], (f) => {

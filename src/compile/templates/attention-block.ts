@@ -40,6 +40,9 @@ export const plainRows = (buffer: string, dtype: DType, positions: number, heads
   strides: [positions * heads * dim, heads * dim, dim],
 });
 
+/** Below every score: subtracting it from a score is never ∞ − ∞. */
+export const lowestScore = -3.4028234663852886e38;
+
 /** Keys of one pass over scores: those of a block's rows then fill a third of the first-level cache. */
 export const keyBlock = 64;
 
@@ -240,7 +243,12 @@ export interface BlockRows {
 }
 
 /** Declares (outside of loops) and makes (for a block) the rows of `rows` as f32. */
-export function widenedRows(rows: Rows, b: QueryBlock, dim: number, name: string): { locals: Stmt[]; make(p: BlockPlace): { body: Stmt[]; rows: BlockRows } } {
+export function widenedRows(
+  rows: Rows,
+  b: QueryBlock,
+  dim: number,
+  name: string,
+): { locals: Stmt[]; make(p: BlockPlace): { body: Stmt[]; rows: BlockRows } } {
   if (rows.dtype === 'f32')
     return {
       locals: [],

@@ -15,6 +15,7 @@ import {
   keyBlock,
   keyBlocks,
   local,
+  lowestScore,
   placeBlock,
   plainRows,
   productOfKeys,
@@ -29,6 +30,7 @@ import {
   widenedRows,
   zeros,
 } from './attention-block.js';
+import { attentionDecoding, decodingBlock } from './attention-decode.js';
 import { extentOf, kernelOf, named, unravel } from './contract-dims.js';
 
 export interface AttentionForward {
@@ -47,11 +49,10 @@ export interface AttentionForward {
   readonly label: string;
 }
 
-/** Below every score: subtracting it from a score is never ∞ − ∞. */
-const lowestScore = -3.4028234663852886e38;
-
 export function attentionForward(a: AttentionForward, target: TargetInfo): Kernel {
   const { shape: s } = a;
+  const few = decodingBlock(a, target);
+  if (few && a.out !== null) return attentionDecoding(a, a.out, few, target);
   const out = a.out === null ? null : plainRows(a.out, a.outType, s.queries, s.heads, s.valueDim);
   const { lanes } = target;
   const b = queryBlock(s, target);
@@ -82,7 +83,12 @@ export function attentionForward(a: AttentionForward, target: TargetInfo): Kerne
   // ---- all vectors of a local of `lines` lines
   const line = variable('a_j');
   const each = (lines: number, of: (at: Expr) => Stmt): Stmt =>
-    loop('a_j', 0, lines, vectors.map((i) => of(iadd(imul(line, b.stride), i * lanes))));
+    loop(
+      'a_j',
+      0,
+      lines,
+      vectors.map((i) => of(iadd(imul(line, b.stride), i * lanes))),
+    );
   const store = (buffer: string, at: Expr, value: Expr): Stmt => ({ kind: 'store', buffer, index: at, value });
   const scaled = (buffer: string, at: Expr, by: Expr): Stmt => store(buffer, at, op('mul', 'f32', load(buffer, 'f32', at, lanes), by));
   body.push(
@@ -106,7 +112,12 @@ export function attentionForward(a: AttentionForward, target: TargetInfo): Kerne
     name: `a_m${i}`,
     value: op('select', 'f32', op('lt', 'bool', top(i), score), score, top(i)),
   });
-  const highest = loop('a_j', 0, variable('a_n'), vectors.map((i) => raise(i, load('a_p', 'f32', at(i), lanes))));
+  const highest = loop(
+    'a_j',
+    0,
+    variable('a_n'),
+    vectors.map((i) => raise(i, load('a_p', 'f32', at(i), lanes))),
+  );
   const hidden = splat(constant('f32', Number.NEGATIVE_INFINITY), lanes);
   const masked = loop(
     'a_j',
@@ -164,11 +175,13 @@ export function attentionForward(a: AttentionForward, target: TargetInfo): Kerne
   if (out) {
     const isEmpty = (i: number): Expr => op('eq', 'bool', sum(i), zeros(lanes));
     body.push(
-      ...vectors.map((i): Stmt => ({
-        kind: 'let',
-        name: `a_r${i}`,
-        value: op('select', 'f32', isEmpty(i), zeros(lanes), op('div', 'f32', splat(constant('f32', 1), lanes), sum(i))),
-      })),
+      ...vectors.map(
+        (i): Stmt => ({
+          kind: 'let',
+          name: `a_r${i}`,
+          value: op('select', 'f32', isEmpty(i), zeros(lanes), op('div', 'f32', splat(constant('f32', 1), lanes), sum(i))),
+        }),
+      ),
       loop(
         'a_j',
         0,

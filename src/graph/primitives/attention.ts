@@ -26,7 +26,9 @@ function checkHeads(who: string, q: Node, k: Node): void {
 
 function checkValues(who: string, k: Node, v: Node): void {
   if (v.dtype !== k.dtype || v.shape.length !== 4 || v.shape.slice(0, 3).some((d, i) => d !== k.shape[i]))
-    throw new ShapeError(`${who}: values do not fit the keys. Expected one value a key and head, in the same dtype, received ${shown(k, v)}.`);
+    throw new ShapeError(
+      `${who}: values do not fit the keys. Expected one value a key and head, in the same dtype, received ${shown(k, v)}.`,
+    );
 }
 
 function checkIntervals(who: string, q: Node, first: Node, end: Node): void {
