@@ -1,8 +1,7 @@
-/** @file What transformers are made of: attention in which each query sees an interval of keys (training, prefill and decoding alike), rotary positions. */
-import { isFloat } from '../base/dtype.js';
-import { ConfigError, DTypeError } from '../base/errors.js';
+/** @file What transformers are made of: attention over an interval of keys a query, for training and decoding alike, and rotary positions. */
+import { ConfigError } from '../base/errors.js';
 import { ops } from '../graph/builder.js';
-import { floatNode, indexNode, promoted, toNode } from './operand.js';
+import { floatNode, indexNode, toNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 export interface AttentionOptions {
@@ -15,7 +14,7 @@ export interface AttentionOptions {
 
 /**
  * softmax(q·kᵀ·scale)·v over the visible keys: q [batch, queries, heads, dim], k [batch, keys, groups, dim] and v
- * [batch, keys, groups, valueDim] → [batch, queries, heads, valueDim] in q's dtype (f32, bf16 or f16; computed in f32).
+ * [batch, keys, groups, valueDim] → [batch, queries, heads, valueDim] in q's dtype. Each is f32, bf16 or f16, and computed with in f32.
  * `heads` is a multiple of `groups`: neighbouring query heads share a key head (Ainslie et al. 2023). A query that sees nothing gives 0.
  * Nothing of queries × keys is stored, forward or backward (FlashAttention, Dao et al. 2022).
  * Masks are intervals: causal `{ first: 0, end: t + 1 }`, a window of w `{ first: t − w + 1 }`, packed documents `{ first: the document's start }`,
@@ -23,9 +22,7 @@ export interface AttentionOptions {
  * @throws DTypeError, ShapeError, ConfigError
  */
 export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions): Tensor {
-  const [query, key, value] = promoted([q, k, v]);
-  if (!isFloat(query.dtype))
-    throw new DTypeError(`attention: queries, keys and values are ${query.dtype}. Expected f32, bf16 or f16. Cast them.`);
+  const [query, key, value] = [q, k, v].map((x) => toNode(x));
   const { scale = 1 / Math.sqrt(query.shape[query.shape.length - 1]) } = options;
   if (!Number.isFinite(scale)) throw new ConfigError(`attention: scale is ${scale}. Expected a finite number.`);
   const [first, end] = [options.first, options.end].map((x) => indexNode(x, 'attention'));
@@ -34,7 +31,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
 
 /**
  * Rotary position embedding (Su et al. 2021) in the order of Llama's files: x [batch, steps, heads, d] in q's dtype, whose halves turn as
- * pairs (x[i], x[i + d/2]) by the angles of position · frequency, f32 [batch, steps, d/2].
+ * pairs (x[i], x[i + d/2]) by the angles of `rotaryAngles`, f32 [batch, steps, d/2].
  */
 export function rotaryEmbedding(x: TensorLike, angles: TensorLike): Tensor {
   const n = floatNode(x);

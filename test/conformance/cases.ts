@@ -311,6 +311,8 @@ interface Attended {
   readonly dim: number;
   readonly valueDim?: number;
   readonly dtype?: DType;
+  /** Of keys and values, where they are of another. */
+  readonly cache?: DType;
 }
 const causal: Interval = (t) => [0, t + 1];
 /** Documents of 5, 9, 13 … queries in a row; the last ones see nothing. */
@@ -320,7 +322,7 @@ const packed: Interval = (t, b) => {
   return t % 11 === 10 ? [t, t] : [start, t + 1];
 };
 const attended = (name: string, a: Attended, see: Interval): Case => {
-  const { batch, queries, heads, keys, groups, dim, valueDim = dim, dtype = 'f32' } = a;
+  const { batch, queries, heads, keys, groups, dim, valueDim = dim, dtype = 'f32', cache = dtype } = a;
   // The gradient is made of the result as it was rounded.
   const tolerance = dtype === 'f32' ? undefined : 1e-3;
   const build = (f: (dtype: DType, shape: number[], data?: number[]) => Node): Node[] => {
@@ -337,7 +339,7 @@ const attended = (name: string, a: Attended, see: Interval): Case => {
       [batch, queries, heads, dim],
       numbers(batch * queries * heads * dim, queries + dim).map((x) => 3 * x),
     );
-    const [k, v] = [f(dtype, [batch, keys, groups, dim]), f(dtype, [batch, keys, groups, valueDim])];
+    const [k, v] = [f(cache, [batch, keys, groups, dim]), f(cache, [batch, keys, groups, valueDim])];
     const scale = 1 / Math.sqrt(dim);
     const out = o.attention(q, k, v, first, end, scale);
     const lse = o.attentionLse(q, k, first, end, scale);
@@ -363,6 +365,10 @@ cases.push(
   attended('bf16, decoding', { batch: 3, queries: 1, heads: 3, keys: 100, groups: 1, dim: 32, dtype: 'bf16' }, (_, b) => [
     7 * b,
     40 + 30 * b,
+  ]),
+  attended('f32 and a cache of bf16', { batch: 2, queries: 1, heads: 3, keys: 90, groups: 1, dim: 32, cache: 'bf16' }, (_, b) => [
+    b,
+    50 + 40 * b,
   ]),
   attended('bf16', { batch: 2, queries: 40, heads: 3, keys: 40, groups: 1, dim: 32, dtype: 'bf16' }, packed),
   attended('f16, decoding', { batch: 2, queries: 1, heads: 4, keys: 130, groups: 1, dim: 64, dtype: 'f16' }, (_, b) => [0, 60 + 70 * b]),

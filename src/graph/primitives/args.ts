@@ -115,8 +115,8 @@ export interface PrimitiveArgs {
   /** Positions (i32) that sort along `axis`; stable; NaN last ascending, first descending. */
   argsort: { readonly axis: number; readonly descending: boolean };
   // ---- attention: q [b, t, h, d], k [b, s, g, d], v [b, s, g, e], first and end i32 [b, t]; query head i reads key/value head ⌊i/(h/g)⌋,
-  // query t the keys first ≤ j < end (outside [0, s) there are none). Floats of 16 bits are computed with in f32.
-  /** (q, k, v, first, end) → softmax(q·kᵀ·scale)·v over the visible keys, [b, t, h, e]; 0 where there are none. */
+  // query t the keys first ≤ j < end (outside [0, s) there are none). q, k and v are floats, of one dtype or several, and computed with in f32.
+  /** (q, k, v, first, end) → softmax(q·kᵀ·scale)·v over the visible keys, [b, t, h, e] in q's dtype; 0 where there are none. */
   attention: { readonly scale: number };
   /** (q, k, first, end) → ln Σ e^(q·kᵀ·scale), f32 [b, t, h]; −∞ where there are none. */
   attentionLse: { readonly scale: number };

@@ -11,9 +11,13 @@ import type { Family } from './primitive.js';
 
 const shown = (...xs: Node[]): string => xs.map((x) => `${x.dtype}${showShape(x.shape)}`).join(', ');
 
+function checkFloat(who: string, what: string, x: Node): void {
+  if (!isFloat(x.dtype)) throw new DTypeError(`${who}: ${what} are ${x.dtype}. Expected f32, bf16 or f16. Cast them.`);
+}
+
 function checkHeads(who: string, q: Node, k: Node): void {
-  if (!isFloat(q.dtype) || k.dtype !== q.dtype)
-    throw new DTypeError(`${who}: query and key are ${q.dtype} and ${k.dtype}. Expected one float dtype. Cast them.`);
+  checkFloat(who, 'queries', q);
+  checkFloat(who, 'keys', k);
   const [batch, , heads, dim] = q.shape;
   const [keyBatch, , groups, keyDim] = k.shape;
   if (q.shape.length !== 4 || k.shape.length !== 4 || batch !== keyBatch || dim !== keyDim || dim < 1)
@@ -25,10 +29,9 @@ function checkHeads(who: string, q: Node, k: Node): void {
 }
 
 function checkValues(who: string, k: Node, v: Node): void {
-  if (v.dtype !== k.dtype || v.shape.length !== 4 || v.shape.slice(0, 3).some((d, i) => d !== k.shape[i]))
-    throw new ShapeError(
-      `${who}: values do not fit the keys. Expected one value a key and head, in the same dtype, received ${shown(k, v)}.`,
-    );
+  checkFloat(who, 'values', v);
+  if (v.shape.length !== 4 || v.shape.slice(0, 3).some((d, i) => d !== k.shape[i]))
+    throw new ShapeError(`${who}: values do not fit the keys. Expected one value a key and head, received ${shown(k, v)}.`);
 }
 
 function checkIntervals(who: string, q: Node, first: Node, end: Node): void {

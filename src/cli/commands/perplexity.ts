@@ -1,0 +1,59 @@
+/** @file `tenon perplexity`: the mean loss of a model over documents, each with bos before and eos after. */
+import { dirname } from 'node:path';
+import { currentDevice } from '../../device/registry.js';
+import { TokenBatches, tokenizeFiles } from '../../llm/data/index.js';
+import { nextTokenObjective } from '../../llm/objective.js';
+import { openModel } from '../../llm/open-model-node.js';
+import { textTokenizer } from '../../llm/run-node.js';
+import { requireFolder } from '../datasets.js';
+import { useDevice } from '../device.js';
+import { Interrupted } from '../failure.js';
+import { onInterruption } from '../interrupt.js';
+import type { PerplexityCommandOptions } from '../language-commands.js';
+import { say, thousands, writeJson } from '../output.js';
+import { workLine } from '../work-line.js';
+
+/** Runs the command. Throws UsageError, Interrupted, and what the library throws. */
+export async function perplexity(name: string, options: PerplexityCommandOptions): Promise<void> {
+  if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
+  if (options.device !== undefined) useDevice('--device', options.device);
+  const interruption = onInterruption('stopping.');
+  const { signal } = interruption;
+  const line = workLine();
+  try {
+    const { model, tokenizer } = await openModel(name, {
+      ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
+      ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
+      ...(options.quantize === undefined ? {} : { quantize: options.quantize }),
+      signal,
+      onProgress: (share) => line.show('reading weights', share),
+    });
+    const length = Math.min(options.context ?? 2048, model.config.maxPositions);
+    const shards = await tokenizeFiles(options.data, textTokenizer(tokenizer), { documents: 'lines', lossOn: 'all', signal });
+    const batches = new TokenBatches(shards, {
+      batchSize: options.batchSize,
+      length,
+      long: 'split',
+      groupByLength: true,
+      shuffle: false,
+      padId: tokenizer.padId ?? 0,
+    });
+    model.compile({ objective: nextTokenObjective });
+    const began = performance.now();
+    const { loss } = await model.evaluate(batches, {
+      verbose: 0,
+      signal,
+      callbacks: [{ onProgress: ({ step }) => line.show('evaluating', step / batches.size) }],
+    });
+    if (signal.aborted) throw new Interrupted();
+    line.clear();
+    const seconds = (performance.now() - began) / 1000;
+    const { tokens } = batches.stats;
+    const result = { model: name, data: options.data, documents: shards.count, tokens, natsPerToken: loss, perplexity: Math.exp(loss) };
+    say(`${thousands(shards.count)} documents, ${thousands(tokens)} predicted tokens: ${loss.toFixed(4)} nats a token, perplexity ${result.perplexity.toFixed(2)} (${seconds.toFixed(1)} s)`);
+    if (options.json !== undefined) await writeJson(options.json, { ...result, seconds, device: currentDevice().name });
+  } finally {
+    line.clear();
+    interruption.release();
+  }
+}
