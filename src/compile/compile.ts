@@ -18,7 +18,7 @@ import { fuse, type Group, isSource, nodesRead } from './fuse.js';
 import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
-import { CallOrder } from './order.js';
+import { CallOrder, pairsInPlace } from './order.js';
 import { blocksAsRows } from './put-rows.js';
 import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
@@ -150,7 +150,11 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
     if (old && !order.overwrite(old, copy))
       throw new InternalError('compileGraph: a copy cannot wait for the readers of what it overwrites');
   }
-  const sorted = order.sorted();
+  const temporaryOf = (n: Node): Node | null => {
+    const buffer = bufferOf(n);
+    return place.has(buffer) ? null : buffer;
+  };
+  const sorted = order.sorted(temporaryOf);
 
   // ---- the arena
   const lives = new Map<Node, { from: number; to: number }>();
@@ -165,6 +169,18 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
       const life = lives.get(buffer);
       lives.set(buffer, { from: life?.from ?? i, to: i });
     }
+  // What a call reads for the last time, it writes its result over.
+  for (const [i, c] of sorted.entries()) {
+    const taken = new Set<Node>();
+    for (const { from, to } of pairsInPlace(c, temporaryOf)) {
+      const [a, b] = [lives.get(from), lives.get(to)];
+      if (!a || !b || from === to || a.to !== i || b.from !== i || taken.has(from)) continue;
+      over.set(to, from);
+      lives.set(from, { from: a.from, to: b.to });
+      lives.delete(to);
+      taken.add(from);
+    }
+  }
   const nodes = [...lives.keys()];
   const arena = planArena(
     nodes.map((n) => ({ bytes: byteLength(n.dtype, size(n.shape)), ...(lives.get(n) as { from: number; to: number }) })),

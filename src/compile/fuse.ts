@@ -253,6 +253,9 @@ export function fuse(roots: readonly Node[]): Fusion {
     if (isAnchor(n) ? !isClosed(n) : keepsOrder(n) && n.inputs.some((i) => overAnchor.has(i) && size(i.shape) === size(n.shape)))
       overAnchor.add(n);
 
+  // Of a sum of many, each is added to what there is so far where it lies: none of them waits for the others.
+  const isSum = (n: Node): boolean => isOp(n, 'add') && n.inputs.every((i) => overAnchor.has(i) && size(i.shape) === size(n.shape));
+
   const groups: Group[] = [];
   const groupsOf = new Map<Node, Set<Group>>();
   const storedBy = new Map<Node, Group>();
@@ -359,12 +362,13 @@ export function fuse(roots: readonly Node[]): Fusion {
     const repeats = (g: Group) => !isMovement && countIn(g) > 1.5 * size(n.shape) && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
     const cheap = (depth.get(n) ?? 0) <= 2 || isMovement || covered.has(n);
     const only = candidates.size === 1 ? [...candidates][0] : undefined;
-    const isEpilogue = only !== undefined && isElementwise(n) && overAnchor.has(n) && !covered.has(n) && !alignedIn(only);
+    const isPartialSum = only !== undefined && only.anchor !== null && isSum(n);
+    const isEpilogue = isPartialSum || (only !== undefined && isElementwise(n) && overAnchor.has(n) && !covered.has(n) && !alignedIn(only));
     if (!needsStore && only && !isEpilogue && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
     else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
       for (const g of candidates) join(g, n, countIn(g), alignedIn(g));
     else {
-      const g = host(true) ?? sibling(n, candidates);
+      const g = isPartialSum ? undefined : (host(true) ?? sibling(n, candidates));
       if (g) {
         join(g, n, size(n.shape), true);
         store(g, n);

@@ -1,7 +1,10 @@
 /** @file The order of a Program's calls: after what they read, and before anyone overwrites what they read. */
 import { InternalError } from '../base/errors.js';
+import { size } from '../base/shape.js';
 import type { Node } from '../graph/node.js';
+import { arrange } from './lifetimes.js';
 import type { LoweredCall } from './lower.js';
+import { byteLength } from './memory.js';
 
 export class CallOrder {
   readonly #calls: LoweredCall[] = [];
@@ -90,9 +93,34 @@ export class CallOrder {
     return false;
   }
 
+  /**
+   * Every call after those it needs, close to the order in which they were added or with fewer bytes alive.
+   * @param bufferOf the temporary buffer of a node, as one of the nodes in it; null for those of the caller
+   */
+  sorted(bufferOf: (n: Node) => Node | null): LoweredCall[] {
+    const given = this.#inOrder();
+    const place = new Map(given.map((call, i) => [call, i]));
+    const number = new Map<Node, number>();
+    const numberOf = (buffer: Node): number => {
+      const known = number.get(buffer) ?? number.size;
+      number.set(buffer, known);
+      return known;
+    };
+    const touching = given.map((call) => {
+      const buffers = new Set(this.#calls[call].nodes.flatMap((n) => bufferOf(n) ?? []));
+      return {
+        before: new Set([...this.#before[call]].map((p) => place.get(p) as number)),
+        buffers: [...buffers].map(numberOf),
+        inPlace: pairsInPlace(this.#calls[call], bufferOf).map(({ from, to }) => ({ from: numberOf(from), to: numberOf(to) })),
+      };
+    });
+    const bytes = [...number.keys()].map((n) => byteLength(n.dtype, size(n.shape)));
+    return arrange(touching, bytes).map((i) => this.#calls[given[i]]);
+  }
+
   /** Every call after those it needs, close to the order in which they were added. */
-  sorted(): LoweredCall[] {
-    const out: LoweredCall[] = [];
+  #inOrder(): number[] {
+    const out: number[] = [];
     const state = new Uint8Array(this.#calls.length);
     for (let root = 0; root < state.length; root++) {
       if (state[root] !== 0) continue;
@@ -103,7 +131,7 @@ export class CallOrder {
         const next = top.rest.pop();
         if (next === undefined) {
           state[top.call] = 2;
-          out.push(this.#calls[top.call]);
+          out.push(top.call);
           stack.pop();
         } else if (state[next] === 1) throw new InternalError('order: calls need each other in a circle');
         else if (state[next] === 0) {
@@ -114,4 +142,25 @@ export class CallOrder {
     }
     return out;
   }
+}
+
+/** Fewer bytes are not worth a variant of a kernel. */
+const leastShared = 1 << 16;
+
+/** Temporary buffers that a call could write over others which it reads, each at the element that it writes. */
+export function pairsInPlace(call: LoweredCall, bufferOf: (n: Node) => Node | null): { from: Node; to: Node }[] {
+  const { kernel, nodes, inPlace } = call;
+  const same = (a: Node, b: Node): boolean => a.dtype === b.dtype && size(a.shape) === size(b.shape);
+  const pairs: { from: Node; to: Node }[] = [];
+  for (const x of inPlace) {
+    const from = bufferOf(x);
+    if (!from || !nodes.includes(x) || byteLength(x.dtype, size(x.shape)) < leastShared) continue;
+    // Every name of the buffer must be read that way.
+    if (nodes.some((n) => bufferOf(n) === from && !inPlace.has(n))) continue;
+    for (const [k, n] of nodes.entries()) {
+      const to = kernel.buffers[k].access === 'write' ? bufferOf(n) : null;
+      if (to && same(x, n) && same(from, to)) pairs.push({ from, to });
+    }
+  }
+  return pairs;
 }
