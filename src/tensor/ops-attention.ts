@@ -31,7 +31,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
 
 /**
  * Rotary position embedding (Su et al. 2021) in the order of Llama's files: x [batch, steps, heads, d] in q's dtype, whose halves turn as
- * pairs (x[i], x[i + d/2]) by the angles of `rotaryAngles`, f32 [batch, steps, d/2].
+ * pairs (x[i], x[i + d/2]) by `angles`, f32 [batch, steps, d/2].
  */
 export function rotaryEmbedding(x: TensorLike, angles: TensorLike): Tensor {
   const n = floatNode(x);
