@@ -17,6 +17,8 @@ function renameInExpr(e: Expr, name: (b: string) => string): Expr {
     case 'cast':
     case 'splat':
       return { ...e, x: go(e.x) };
+    case 'lookup':
+      return { ...e, buffer: name(e.buffer), x: go(e.x) };
     case 'fma':
       return { ...e, a: go(e.a), b: go(e.b), c: go(e.c) };
     case 'random':

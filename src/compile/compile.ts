@@ -14,7 +14,7 @@ import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
 import { copyKernel } from './elementwise.js';
-import { fuse, type Group, isSource, nodesRead } from './fuse.js';
+import { fuse, type Group, nodesRead } from './fuse.js';
 import { lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
@@ -23,7 +23,7 @@ import { blocksAsRows } from './put-rows.js';
 import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
 import { sparseUpdates } from './sparse.js';
-import { unshaped } from './views.js';
+import { isSource, unshaped } from './views.js';
 
 /** What the caller puts into an external slot of the Program. */
 export type Slot =

@@ -2,27 +2,49 @@
  * @file Products and convolutions: their operands as strided views, then the register-tile template, or an ordinary
  * reduction where a tile would stay empty (convolutions of many small groups, integers).
  */
-import { contiguousStrides } from '../base/shape.js';
+import { contiguousStrides, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
-import { constant, type Expr, op, type Stmt, variable } from '../kernel/kernel.js';
+import { cast, constant, type Expr, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
-import { arithmetic, Buffers, type Emitter } from './emit.js';
+import { arithmetic, Buffers, Emitter } from './emit.js';
 import type { Group } from './fuse.js';
 import { emitStores, inPlaceNodes, type LoweredCall, labelOf, lowerReduction, type Reduction, temporary } from './lower.js';
+import { largestTable } from './prologue.js';
 import { Ix } from './symbolic.js';
-import { type ContractDim, contract } from './templates/contract.js';
-import { resolveView, type View } from './views.js';
+import { type ContractDim, contract, type Element, type Operand } from './templates/contract.js';
+import { isSource, resolveView, unflatten, type View } from './views.js';
 
 export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target: TargetInfo): LoweredCall[] {
-  const given = isOp(n, 'dot') ? dotDims(n) : convDims(n as Node<'conv'>);
+  const viewOf = (operand: Node): View => resolveView(operand, (x) => g.members.has(x));
+  const given = isOp(n, 'dot') ? dotDims(n, viewOf) : convDims(n as Node<'conv'>, viewOf);
   const shared = given && inMemoryOrder(given);
   if (!shared || arithmetic(n.dtype) !== 'f32')
     return lowerReduction(g, isOp(n, 'dot') ? dotReduction(n) : convReduction(n as Node<'conv'>), target);
 
   const buffers = new Buffers();
   const [a, b] = shared.views;
-  const operand = (v: View) => ({ buffer: buffers.name(v.base, 'read'), offset: v.offset, dtype: v.base.dtype });
+  /** Read for the operands: never the place for the result. */
+  const operandNodes = new Set<Node>();
+  const operand = ({ base, offset }: View): Operand => {
+    if (isSource(base) || !g.members.has(base)) {
+      operandNodes.add(base);
+      return { buffer: buffers.name(base, 'read'), offset, dtype: base.dtype };
+    }
+    const element = (at: Ix): Element => {
+      const e = new Emitter(buffers, g.members);
+      const value = e.emit(base, unflatten(at, base.shape));
+      for (const r of e.reads) operandNodes.add(r.node);
+      return { body: e.body, value: cast('f32', value) };
+    };
+    // This finds the buffers.
+    element(Ix.variable('c_at', size(base.shape)));
+    return { buffer: '', offset, dtype: 'f32', element, fresh: () => buffers.fresh('run') };
+  };
   const operands = { a: operand(a), b: operand(b) };
+  const tables = new Map<string, number>();
+  for (const m of g.members)
+    if (isOp(m, 'take') && isSource(m.inputs[0]) && size(m.inputs[0].shape) <= largestTable && buffers.nodes.includes(m.inputs[0]))
+      tables.set(buffers.name(m.inputs[0], 'read'), size(m.inputs[0].shape));
   let inPlace: ReadonlySet<Node> = new Set();
   let serial = 0;
   const epilogue = (acc: Expr, batch: readonly Expr[], rows: readonly Expr[], cols: readonly Expr[]): Stmt[] => {
@@ -50,18 +72,17 @@ export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target
       epilogue,
       isRepeatable: inPlace.size === 0 && buffers.params.every((p) => p.access !== 'readwrite'),
       buffers: buffers.params,
+      tables,
       label: labelOf(g),
     },
     target,
   );
   const nodes = new Map<string, Node>(buffers.params.map((p, i) => [p.name, buffers.nodes[i]]));
   for (const t of temporaries) nodes.set(t.name, temporary(t.dtype, [t.size]));
-  const operandBases = new Set([a.base, b.base]);
   return kernels.map((kernel) => ({
     kernel,
     nodes: kernel.buffers.map((p) => nodes.get(p.name) as Node),
-    // Operands are read all over: never the place for the result.
-    inPlace: new Set([...inPlace].filter((x) => !operandBases.has(x))),
+    inPlace: new Set([...inPlace].filter((x) => !operandNodes.has(x))),
   }));
 }
 
@@ -93,10 +114,10 @@ function inMemoryOrder(c: ContractionDims): ContractionDims {
   };
 }
 
-function dotDims(n: Node<'dot'>): ContractionDims {
+function dotDims(n: Node<'dot'>, viewOf: (operand: Node) => View): ContractionDims {
   const { batch, contract: sum } = n.arg;
   const [x, y] = n.inputs;
-  const [a, b] = [resolveView(x), resolveView(y)];
+  const [a, b] = [viewOf(x), viewOf(y)];
   const out = contiguousStrides(n.shape);
   const rowAxes = restAxes(x.shape.length, batch[0], sum[0]);
   const colAxes = restAxes(y.shape.length, batch[1], sum[1]);
@@ -116,12 +137,12 @@ function dotDims(n: Node<'dot'>): ContractionDims {
 }
 
 /** Null where a tile would stay empty: few channels and outputs a group, and groups that aren't neighbours (one channel each). */
-function convDims(n: Node<'conv'>): ContractionDims | null {
+function convDims(n: Node<'conv'>, viewOf: (operand: Node) => View): ContractionDims | null {
   const { stride, kernelDilation } = n.arg;
   const [x, w] = n.inputs;
   const spatial = stride.length;
   const [groups, channels, outputs] = w.shape.slice(spatial);
-  const [a, b] = [resolveView(x), resolveView(w)];
+  const [a, b] = [viewOf(x), viewOf(w)];
   const isAlongGroups = a.strides[1 + spatial] === 1 && b.strides[spatial] === 1;
   if (groups > 1 && outputs < 8 && channels < 8 && !isAlongGroups) return null;
   const out = contiguousStrides(n.shape);

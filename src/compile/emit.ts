@@ -9,9 +9,8 @@ import { isOp, type Node } from '../graph/node.js';
 import type { WindowArg } from '../graph/primitives/args.js';
 import { type BufferParam, cast, constant, type Expr, load, op, type Stmt, type ValueType, variable } from '../kernel/kernel.js';
 import { isScalarOp, scalarRow } from '../kernel/scalar-ops.js';
-import { isSource } from './fuse.js';
 import { Ix } from './symbolic.js';
-import { flatten, moveIndex } from './views.js';
+import { flatten, isSource, moveIndex } from './views.js';
 
 /** The type in which elements of a dtype are computed with. */
 export function arithmetic(dtype: DType): DType {

@@ -7,7 +7,8 @@ import { dtypes } from '../base/dtype.js';
 import { type Shape, sameShape, size } from '../base/shape.js';
 import { isOp, type Node, type Op, topological } from '../graph/node.js';
 import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
-import { rowView, unshaped, viewBase } from './views.js';
+import { prologueNodes } from './prologue.js';
+import { isSource, isView, rowView, unshaped, viewBase } from './views.js';
 
 export interface Group {
   readonly id: number;
@@ -22,8 +23,6 @@ export interface Group {
   readonly aligned: Set<Node>;
 }
 
-/** Nodes whose value comes from outside the kernels. */
-export const isSource = (n: Node): boolean => n.op === 'input' || n.op === 'buffer' || n.op === 'variable';
 /** Nodes that cost nothing to repeat anywhere. */
 const isFree = (n: Node): boolean => n.op === 'constant' || n.op === 'iota';
 
@@ -112,9 +111,6 @@ function elementCost(n: Node): number {
 }
 
 export const isElementwise = (n: Node): boolean => isScalarOp(n.op) || n.op === 'cast';
-/** Nodes that only say where an element of their input is. */
-const isView = (n: Node): boolean =>
-  n.op === 'broadcast' || n.op === 'reshape' || n.op === 'transpose' || n.op === 'slice' || n.op === 'flip';
 /** Nodes whose element k (row-major) depends on element k of their inputs. */
 const keepsOrder = (n: Node): boolean => isElementwise(n) || n.op === 'reshape';
 
@@ -244,7 +240,8 @@ export function fuse(roots: readonly Node[]): Fusion {
   }
 
   const forced = new Set<Node>();
-  for (const n of order) for (const i of memoryOperands(n)) if (!isSource(i)) forced.add(i);
+  const prologue = prologueNodes(order, users, (n) => rootSet.has(n));
+  for (const n of order) for (const i of memoryOperands(n)) if (!isSource(i) && !prologue.has(i)) forced.add(i);
   const covered = coveredNodes(order, users, (n) => rootSet.has(n) || forced.has(n));
 
   // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
@@ -338,6 +335,10 @@ export function fuse(roots: readonly Node[]): Fusion {
     const alignedIn = (g: Group) => size(g.shape) === size(n.shape) && usersIn(g).every((u) => keepsOrder(u) && g.aligned.has(u));
     const countIn = (g: Group) => Math.max(...usersIn(g).map((u) => evaluations(u, n, counts.get(g)?.get(u) ?? size(g.shape))));
     const needsStore = rootSet.has(n) || forced.has(n);
+    if (prologue.has(n) && !needsStore) {
+      for (const g of candidates) join(g, n, countIn(g), false);
+      continue;
+    }
     const host = (allowAnchor: boolean): Group | undefined => {
       for (const g of candidates) {
         if (!alignedIn(g) || (g.anchor !== null && !allowAnchor) || g.members.size > 400) continue;

@@ -9,10 +9,10 @@ import type { Variable } from '../graph/variable.js';
 import { cast, constant, type Expr, load, loop, op, type Stmt, variable } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { arithmetic, Buffers, Emitter, unflattenWindow } from './emit.js';
-import { isElementwise, isSource, usersOf } from './fuse.js';
+import { isElementwise, usersOf } from './fuse.js';
 import { bytesOf, columnSlabs, type LoweredCall } from './lower.js';
 import { Ix } from './symbolic.js';
-import { flatten } from './views.js';
+import { flatten, isSource } from './views.js';
 
 type Write = { readonly variable: Variable; readonly value: Node };
 

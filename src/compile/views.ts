@@ -3,6 +3,12 @@ import { contiguousStrides, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
 import { Ix } from './symbolic.js';
 
+/** Nodes whose value comes from outside the kernels. */
+export const isSource = (n: Node): boolean => n.op === 'input' || n.op === 'buffer' || n.op === 'variable';
+/** Nodes that only say where an element of their input is. */
+export const isView = (n: Node): boolean =>
+  n.op === 'broadcast' || n.op === 'reshape' || n.op === 'transpose' || n.op === 'slice' || n.op === 'flip';
+
 /** Strides that stay divisors where an extent is 0 (such a tensor has no element to address). */
 const safeStrides = (shape: readonly number[]): number[] => contiguousStrides(shape.map((d) => Math.max(1, d)));
 
@@ -53,23 +59,30 @@ export interface View {
   readonly strides: readonly number[];
 }
 
+/** A cast that a load does anyway: to f32 of what f32 holds exactly, or as it is loaded. */
+const isWidening = (n: Node): boolean => isOp(n, 'cast') && n.dtype === 'f32' && n.inputs[0].dtype !== 'u32' && n.inputs[0].dtype !== 'i32';
+
 /** Nodes never change, and grouping asks for the same ones again and again. */
 const views = new WeakMap<Node, View>();
 
-/** `n` as an offset and strides into the buffer of the deepest node that its movements reach affinely. */
-export function resolveView(n: Node): View {
-  const view = views.get(n) ?? affineView(n);
+/**
+ * `n` as an offset and strides into the buffer of the deepest node that its movements (and, where so wanted, casts that a load does)
+ * reach affinely.
+ */
+export function resolveView(n: Node, throughCast?: (n: Node) => boolean): View {
+  if (throughCast) return affineView(n, throughCast);
+  const view = views.get(n) ?? affineView(n, () => false);
   views.set(n, view);
   return view;
 }
 
-function affineView(n: Node): View {
+function affineView(n: Node, throughCast: (n: Node) => boolean): View {
   const names = n.shape.map((_, i) => `v${i}`);
   const known = new Set(names);
   let idx = n.shape.map((d, i) => Ix.variable(names[i], d));
   let view: View = { base: n, offset: 0, strides: contiguousStrides(n.shape) };
   for (let node = n; size(n.shape) > 0; ) {
-    const moved = moveIndex(node, idx);
+    const moved = isWidening(node) && throughCast(node) ? idx : moveIndex(node, idx);
     if (!moved) break;
     node = node.inputs[0];
     idx = moved;

@@ -44,6 +44,8 @@ export function printExpr(e: Expr): string {
       return `splat${wide}(${printExpr(e.x)})`;
     case 'fma':
       return `fma${wide}(${printExpr(e.a)}, ${printExpr(e.b)}, ${printExpr(e.c)})`;
+    case 'lookup':
+      return `${e.buffer}<${e.size}>[${printExpr(e.x)}]:${e.type}${wide}`;
     case 'random':
       return `random(${printExpr(e.counter)}, ${printExpr(e.step)}, stream ${e.stream}, ${printExpr(e.key0)}, ${printExpr(e.key1)})`;
   }

@@ -192,6 +192,12 @@ class Verifier {
           if (widened(a.type) !== 'f32' || a.lanes !== e.lanes) this.#fail(`fma of ${a.type}×${a.lanes} in ${printExpr(e)}`);
         }
         return;
+      case 'lookup': {
+        this.#expr(e.x);
+        if (e.x.type !== 'i32' || e.x.lanes !== e.lanes) this.#fail(`positions of ${printExpr(e)} are not i32×${e.lanes}`);
+        if (this.#buffers.get(e.buffer)?.dtype !== 'f32') this.#fail(`lookup in "${e.buffer}", which is no f32 buffer`);
+        return;
+      }
       case 'random':
         this.#index(e.counter, 'random counter');
         for (const a of [e.step, e.key0, e.key1]) {

@@ -53,6 +53,27 @@ function transposeOf(n: number): string {
   ].join('\n');
 }
 
+/** Elements of a table, lane by lane; of 16 elements it lies in one or two registers, whose lanes are permuted. */
+export function cLookups(lanes: number): string {
+  const any = vectorWidths.map(
+    (n) =>
+      `T_FN t_f32x${n} t_lookup${n}(const float *t, t_i32x${n} at) { t_f32x${n} r; for (int l = 0; l < ${n}; l++) r[l] = t[at[l]]; return r; }`,
+  );
+  const halves = (n: number) => Array.from({ length: 16 / n }, (_, i) => `*(const t_f32x${n}m *)(t + ${i * n})`);
+  const of16 = [8, 16].map((n) => {
+    const head = `T_FN t_f32x${n} t_lookup${n}_of16(const float *t, t_i32x${n} at) {`;
+    const permute = (i: number) => `(t_f32x${n})__builtin_ia32_permvarsf${n * 32}(${halves(n)[i]}, at)`;
+    const clang =
+      n > lanes
+        ? `return t_lookup${n}(t, at);`
+        : n === 16
+          ? `return ${permute(0)};`
+          : `t_i32x8 high = at > 7; return (t_f32x8)((high & (t_i32x8)${permute(1)}) | (~high & (t_i32x8)${permute(0)}));`;
+    return ['#if defined(__clang__)', `${head} ${clang} }`, '#else', `${head} return __builtin_shuffle(${halves(n).join(', ')}, at); }`, '#endif'];
+  });
+  return [...any, ...of16.flat()].join('\n');
+}
+
 /** `t_transpose4` … up to a vector's lanes: d[j·ds + i] = s[i·ss + j]. */
 export const cTransposes = (lanes: number): string =>
   [4, 8, 16]

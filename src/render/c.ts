@@ -317,6 +317,11 @@ class CRenderer {
       }
       case 'fma':
         return `(${this.expr(e.a)} * ${this.expr(e.b)} + ${this.expr(e.c)})`;
+      case 'lookup': {
+        const { name } = this.#element(e.buffer);
+        if (e.lanes === 1) return `${name}[${this.expr(e.x)}]`;
+        return `t_lookup${e.lanes}${e.size === 16 && e.lanes >= 8 ? '_of16' : ''}(${name}, ${this.expr(e.x)})`;
+      }
       case 'random':
         return `t_philox(${this.expr(e.counter)}, (unsigned)(${this.expr(e.step)}), ${e.stream >>> 0}u, (unsigned)(${this.expr(e.key0)}), (unsigned)(${this.expr(e.key1)}))`;
       default:

@@ -260,6 +260,8 @@ class Renderer {
         return this.expr(e.x);
       case 'fma':
         return `(${this.expr(e.a)} * ${this.expr(e.b)} + ${this.expr(e.c)})`;
+      case 'lookup':
+        return `${this.#array(e.buffer)}[${this.expr(e.x)}]`;
       case 'random': {
         const counter = this.expr(e.counter);
         const words = [

@@ -127,6 +127,7 @@ export class WasmValues {
       case 'splat':
         return this.step(e.x);
       case 'fma':
+      case 'lookup':
       case 'random':
         return operands(e).every((a) => this.step(a) === 0) ? 0 : null;
     }
@@ -160,6 +161,8 @@ export class WasmValues {
         return this.one(e.x);
       case 'fma':
         return f32.add(f32.mul(this.one(e.a), this.one(e.b)), this.one(e.c));
+      case 'lookup':
+        return this.#lookup(e.buffer, this.one(e.x));
       case 'random':
         return this.math.random(this.one(e.counter), this.one(e.step), i32.const(e.stream), this.one(e.key0), this.one(e.key1));
     }
@@ -273,6 +276,10 @@ export class WasmValues {
         const [a, b, c] = [this.four(e.a), this.four(e.b), this.four(e.c)];
         return this.math.isFused ? f4.madd(a, b, c) : f4.add(f4.mul(a, b), c);
       }
+      case 'lookup': {
+        const x = f.let('v128', this.four(e.x));
+        return this.byLanes('f', (lane) => this.#lookup(e.buffer, this.extract('i', x, lane)));
+      }
       case 'random': {
         const keys = [this.one(e.step), i32.const(e.stream), this.one(e.key0), this.one(e.key1)] as [Code, Code, Code, Code];
         return this.step(e.counter) === 1 ? this.math.randoms(this.one(e.counter), ...keys) : this.#eachLane(e);
@@ -289,6 +296,11 @@ export class WasmValues {
     if (e.kind === 'load' && ['f32', 'i32', 'u32'].includes(this.place(e.buffer).dtype))
       return loadFrom('load32Splat', this.address(e.buffer, e.index));
     return this.#splat(kind, this.one(e));
+  }
+
+  #lookup(table: string, position: Code): Code {
+    const { dtype, pointer } = this.place(table);
+    return loadOne(dtype, { base: i32.add(pointer, i32.shl(position, i32.const(2))), offset: 0 }, this.math);
   }
 
   #opFour(e: Expr & { kind: 'op' }): Code {

@@ -506,3 +506,106 @@ cases.push(
     ];
   }),
 );
+
+// Load prologues: products of what is decoded where the product takes it, forward (x·Wᵀ) and backward (dy·W).
+const bothWays = (x: Node, dy: Node, w: Node): Node[] => [
+  o.dot(x, w, { batch: [[], []], contract: [[1], [1]] }),
+  o.dot(dy, w, { batch: [[], []], contract: [[1], [0]] }),
+];
+/** Bytes of 32 and their scale. */
+const q8 = (f: (dtype: DType, shape: number[], data?: number[]) => Node, N: number, K: number): Node => {
+  const scale = o.broadcast(o.reshape(f('f32', [N, K / 32]), [N, K / 32, 1]), [N, K / 32, 32]);
+  return o.reshape(o.mul(o.cast(f('i8', [N, K / 32, 32]), 'f32'), scale), [N, K]);
+};
+/** Nibbles that name 16 numbers, the low ones of 32 bytes before the high ones, and a scale for 64. */
+const nf4 = (f: (dtype: DType, shape: number[], data?: number[]) => Node, N: number, K: number): Node => {
+  const count = (N * K) / 2;
+  const table = f(
+    'f32',
+    [16],
+    numbers(16, 5).sort((a, b) => a - b),
+  );
+  const bytes = f('u8', [N, K / 64, 1, 32], integers(count, 256, 9));
+  const shape = [N, K / 64, 2, 32];
+  const shift = o.mul(o.iota(shape, 2, 'u8'), o.full(shape, 4, 'u8'));
+  const nibble = o.and(o.shr(o.broadcast(bytes, shape), shift), o.full(shape, 15, 'u8'));
+  const scale = o.broadcast(o.reshape(f('f32', [N, K / 64]), [N, K / 64, 1, 1]), shape);
+  return o.reshape(o.mul(o.take(table, o.cast(nibble, 'i32'), 0), scale), [N, K]);
+};
+/** The same with pairs of neighbours in a byte. */
+const nf4Pairs = (f: (dtype: DType, shape: number[], data?: number[]) => Node, N: number, K: number): Node => {
+  const bytes = f('u8', [N, K / 2], integers((N * K) / 2, 256, 11));
+  const low = o.and(bytes, o.full([N, K / 2], 15, 'u8'));
+  const high = o.shr(bytes, o.full([N, K / 2], 4, 'u8'));
+  const pair = [low, high].map((x) => o.reshape(o.cast(x, 'i32'), [N, K / 2, 1]));
+  const which = o.eq(o.iota([N, K / 2, 2], 2, 'i32'), o.full([N, K / 2, 2], 0, 'i32'));
+  const nibble = o.select(which, o.broadcast(pair[0], [N, K / 2, 2]), o.broadcast(pair[1], [N, K / 2, 2]));
+  const scale = o.broadcast(o.reshape(f('f32', [N, K / 64]), [N, K / 64, 1]), [N, K / 64, 64]);
+  return o.mul(o.reshape(o.take(f('f32', [16]), nibble, 0), [N, K]), o.reshape(scale, [N, K]));
+};
+for (const [M, N, K] of [
+  [1, 40, 64],
+  [8, 33, 192],
+  [70, 50, 128],
+  [3, 7, 64],
+  [130, 144, 320],
+]) {
+  const name = `${M}×${K}×${N}`;
+  cases.push(
+    ...(['bf16', 'f16', 'i8', 'u8'] as const).map((dtype) =>
+      one(
+        `prologue: a cast of ${dtype}, ${name}`,
+        [],
+        (f) =>
+          bothWays(f('f32', [M, K]), f('f32', [M, N]), o.mul(o.cast(f(dtype, [N, K]), 'f32'), o.full([], 1 / 8, 'f32'))).concat(
+            bothWays(f('f32', [M, K - 3]), f('f32', [M, N]), o.cast(f(dtype, [N, K - 3]), 'f32')),
+          ),
+        dtype.endsWith('8') ? 2e-3 : 1e-4,
+      ),
+    ),
+    one(`prologue: q8_0, ${name}`, [], (f) => bothWays(f('f32', [M, K]), f('f32', [M, N]), q8(f, N, K)), 2e-3),
+    one(`prologue: NF4, ${name}`, [], (f) => bothWays(f('f32', [M, K]), f('f32', [M, N]), nf4(f, N, K)), 1e-4),
+    one(`prologue: NF4 in pairs, ${name}`, [], (f) => bothWays(f('f32', [M, K]), f('f32', [M, N]), nf4Pairs(f, N, K)), 1e-4),
+    one(
+      `prologue: f32 as bf16 and f16, ${name}`,
+      [],
+      (f) =>
+        (['bf16', 'f16'] as const).flatMap((dtype) => {
+          const w = o.cast(f('f32', [N, K]), dtype);
+          return bothWays(f(dtype, [M, K]), f(dtype, [M, N]), w).map((y) => o.cast(y, 'f32'));
+        }),
+      0.03,
+    ),
+  );
+}
+cases.push(
+  one(
+    'prologue: of a batch of matrices, of a window of one, of one that is read elsewhere too',
+    [],
+    (f) => {
+      const heads = o.cast(f('bf16', [2, 3, 40, 32]), 'f32');
+      const batch = pairs([0, 1], [0, 1]);
+      const whole = q8(f, 40, 96);
+      const part = o.slice(whole, [3, 32], [36, 96]);
+      const shared = q8(f, 20, 64);
+      return [
+        o.dot(f('f32', [2, 3, 17, 32]), heads, { batch, contract: [[3], [3]] }),
+        o.dot(f('f32', [2, 3, 17, 40]), heads, { batch, contract: [[3], [2]] }),
+        o.dot(f('f32', [9, 64]), part, { batch: [[], []], contract: [[1], [1]] }),
+        o.dot(f('f32', [9, 64]), shared, { batch: [[], []], contract: [[1], [1]] }),
+        o.sum(shared, [0]),
+        o.dot(shared, f('f32', [9, 64]), { batch: [[], []], contract: [[1], [1]] }),
+      ];
+    },
+    2e-3,
+  ),
+  one(
+    'prologue: a filter, and its depthwise kind',
+    [],
+    (f) => [
+      o.conv(f('f32', [2, 10, 9, 1, 3]), o.cast(f('i8', [3, 3, 1, 3, 8]), 'f32'), conv([1, 1], pairs([0, 0], [0, 0]), [1, 1], [1, 1])),
+      o.conv(f('f32', [2, 8, 8, 20, 1]), o.cast(f('f16', [3, 3, 20, 1, 1]), 'f32'), conv([1, 1], pairs([1, 1], [1, 1]), [1, 1], [1, 1])),
+    ],
+    2e-3,
+  ),
+);

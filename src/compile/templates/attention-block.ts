@@ -8,7 +8,7 @@ import type { Expr, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { named } from './contract-dims.js';
-import { turned } from './contract-pack.js';
+import { turnedBuffer } from './contract-pack.js';
 import { ceilDiv } from './contract-plan.js';
 import { type Piece, tileCycles, tileFits } from './tile.js';
 
@@ -276,7 +276,7 @@ export function widenedRows(
 /** Copies a block's rows into columns: buffer[d · stride + row]. */
 export const turnRows = (rows: BlockRows, b: QueryBlock, dim: number, buffer: string, lanes: number): Stmt[] =>
   eachHead(b, (head) =>
-    turned(
+    turnedBuffer(
       { buffer: rows.buffer, dtype: 'f32', base: iadd(rows.base, imul(head, rows.head)), stride: rows.query },
       { buffer, type: 'f32', base: imul(head, b.queries), stride: b.stride },
       b.queries,
@@ -299,7 +299,7 @@ export function storeColumns(buffer: string, to: Rows, b: QueryBlock, p: BlockPl
       ? { buffer: to.buffer, type: 'f32' as const, base: variable('a_to0'), stride: to.strides[1] }
       : { buffer: staged, type: 'f32' as const, base: index(0), stride: dim };
     const from = { buffer, dtype: 'f32' as const, base: iadd(imul(head, b.queries), p.skip), stride: b.stride };
-    out.push(...turned(from, place, dim, count.kind === 'const' ? count : variable('a_n'), lanes));
+    out.push(...turnedBuffer(from, place, dim, count.kind === 'const' ? count : variable('a_n'), lanes));
     if (isDirect) return out;
     const [i, d] = [variable('a_i'), variable('a_d')];
     const value = load(staged, 'f32', iadd(imul(i, dim), d));

@@ -6,6 +6,8 @@ import type { DType } from '../../base/dtype.js';
 import { isFloat } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { iadd, idiv, imod, imul, index, operands } from '../../kernel/kernel.js';
+import type { Ix } from '../symbolic.js';
+import type { VectorBuffers } from './vectorize.js';
 
 /** A dimension of the index space: strides in elements, 0 where an operand does not vary along it. */
 export interface ContractDim {
@@ -16,10 +18,23 @@ export interface ContractDim {
   readonly out: number;
 }
 
+/** An element of an operand that lies in no buffer: statements that lead up to it, and its value (f32). */
+export interface Element {
+  readonly body: readonly Stmt[];
+  readonly value: Expr;
+}
+
 export interface Operand {
   readonly buffer: string;
   readonly offset: number;
   readonly dtype: DType;
+  /**
+   * Set where the operand is a formula of other buffers (decoding, casts): its element at an address, which then counts the
+   * elements of an array that is nowhere in memory. Names are new at every call. Only B may be one.
+   */
+  readonly element?: (at: Ix) => Element;
+  /** A name that is new in the kernel; set with `element`. */
+  readonly fresh?: () => string;
 }
 
 /**
@@ -46,6 +61,8 @@ export interface Contraction {
   /** Whether an element may also be consumed twice: nothing that the epilogue reads is overwritten by it. */
   readonly isRepeatable?: boolean;
   readonly buffers: readonly BufferParam[];
+  /** Elements of small tables of f32 among the buffers, which may be looked up lane by lane. */
+  readonly tables?: ReadonlyMap<string, number>;
   readonly label: string;
 }
 
@@ -58,6 +75,12 @@ export function accumulatorType(c: Contraction): 'f32' | 'i32' | 'u32' {
     ? 'u32'
     : 'i32';
 }
+
+/** What a vectorizer asks of the buffers of a contraction's kernel; `others` are the template's own. */
+export const vectorBuffers = (c: Contraction, others: ReadonlyMap<string, DType> = new Map()): VectorBuffers => ({
+  dtypeOf: (name) => others.get(name) ?? c.buffers.find((b) => b.name === name)?.dtype,
+  tableSize: (name) => c.tables?.get(name),
+});
 
 /** One or more given dims walked as one. */
 export interface Axis {
@@ -130,7 +153,7 @@ export function named(name: string, e: Expr, out: Stmt[]): Expr {
 /** Names of the buffers that statements touch. */
 export function touched(body: readonly Stmt[], into = new Set<string>()): Set<string> {
   const see = (e: Expr): void => {
-    if (e.kind === 'load') into.add(e.buffer);
+    if (e.kind === 'load' || e.kind === 'lookup') into.add(e.buffer);
     for (const x of operands(e)) see(x);
   };
   for (const s of body) {

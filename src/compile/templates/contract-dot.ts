@@ -57,6 +57,7 @@ export function planDot(c: Contraction, target: TargetInfo): DotPlan {
   const tile = group * rowGroup;
   const lanes = vectorized ? target.lanes : 1;
   const chains = last === undefined ? 1 : Math.ceil(last.extent / lanes) * (steps / last.extent);
+  if (c.a.element || c.b.element) return { c, batch, rows, cols, reduce, group, rowGroup, width, cycles: Number.POSITIVE_INFINITY };
   // The latency of four multiply-adds in flight, and the sum across lanes at the end.
   const cycles = isWhole
     ? (results / tile) * (chains * Math.max(4, tile * 0.5, (group + rowGroup) * 0.5) * 1.1 + 14 * tile + 20)

@@ -6,8 +6,24 @@
 import type { DType } from '../../base/dtype.js';
 import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, iadd, idiv, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
-import { type Axis, accumulatorType, address, extentOf, kernelOf, named, ravel, unravel } from './contract-dims.js';
+import { Ix } from '../symbolic.js';
+import {
+  type Axis,
+  accumulatorType,
+  address,
+  type Contraction,
+  extentOf,
+  kernelOf,
+  named,
+  type Operand,
+  ravel,
+  unravel,
+} from './contract-dims.js';
 import { ceilDiv, type VectorPlan } from './contract-plan.js';
+import { elementAt, vectorAt } from './operand.js';
+
+/** An address of which nothing is known. */
+const opaque = (e: Expr): Ix => Ix.opaque(e, 'at', 2 ** 40, []);
 
 /** Steps of one item: neighbours in memory where the operand lies along the reduction, so that lines are read whole. */
 const CHUNK = 64;
@@ -49,11 +65,77 @@ export function packedBase(p: VectorPlan, side: 'a' | 'b', batch: readonly Expr[
   return imul(ravel([...p.batch, ...q.outer], [...batch, ...outer]), extentOf(p.reduce) * q.length);
 }
 
+/** Lines of an operand that lie along the steps of a reduction: the address of an element of line j at step k. */
+export interface Lines {
+  readonly c: Contraction;
+  readonly operand: Operand;
+  /** Where line 0's first step is; `base` as an expression, for operands in buffers. */
+  readonly at: Ix;
+  readonly base: Expr;
+  readonly stride: number;
+}
+
 /**
  * Copies width × count elements, whose lines lie along the steps, so that they lie across them: squares of `lanes` in registers
- * where both are f32, line after line else.
+ * where floats are copied, line after line else. `most` ≥ count.
  */
 export function turned(
+  from: Lines,
+  to: { readonly buffer: string; readonly type: DType; readonly base: Expr; readonly stride: number },
+  width: number,
+  count: Expr,
+  most: number,
+  lanes: number,
+): Stmt[] {
+  const { c, operand, stride } = from;
+  if (!operand.element && (operand.dtype === 'f32' || to.type !== 'f32'))
+    return turnedBuffer({ buffer: operand.buffer, dtype: operand.dtype, base: from.base, stride }, to, width, count, lanes);
+  const j = variable('c_j');
+  const k = variable('c_k');
+  const address = (line: Ix, step: Ix): Ix => from.at.add(line.scale(stride)).add(step);
+  const { body, value } = elementAt(operand, address(Ix.variable('c_j', width), Ix.variable('c_k', most)), to.type);
+  const one: Stmt[] = [...body, { kind: 'store', buffer: to.buffer, index: iadd(to.base, iadd(imul(k, to.stride), j)), value }];
+  const lines = (first: number, last: number, start: Expr | number): Stmt[] =>
+    first === last ? [] : [loop('c_j', first, last, [loop('c_k', start, count, one)])];
+  if (to.type !== 'f32' || lanes < 4) return lines(0, width, 0);
+  const whole = Math.floor(width / lanes) * lanes;
+  const squares = imul(idiv(count, lanes), lanes);
+  const square: Stmt = {
+    kind: 'transpose',
+    size: lanes,
+    from: 'c_square',
+    base: index(0),
+    stride: lanes,
+    out: to.buffer,
+    outBase: iadd(to.base, iadd(imul(k, to.stride), j)),
+    outStride: to.stride,
+  };
+  const squareAt = (): Stmt[] => {
+    // Widened or decoded into a square of its own first; lines and steps by whole squares, so that their addresses say so.
+    const within = Ix.variable('c_r', lanes);
+    const line = Ix.variable('c_jq', Math.max(1, whole / lanes))
+      .scale(lanes)
+      .add(within);
+    const step = Ix.variable('c_kq', Math.max(1, ceilDiv(most, lanes))).scale(lanes);
+    const row = vectorAt(c, operand, address(line, step), lanes);
+    const fill: Stmt = { kind: 'store', buffer: 'c_square', index: imul(variable('c_r'), lanes), value: row.value };
+    return [{ kind: 'let', name: 'c_jq', value: idiv(j, lanes) }, loop('c_r', 0, lanes, [...row.body, fill]), square];
+  };
+  const inside: Stmt[] = [{ kind: 'let', name: 'c_kq', value: idiv(k, lanes) }];
+  return [
+    ...(whole > 0
+      ? [
+          { kind: 'local', name: 'c_square', type: 'f32', size: lanes * lanes } as const,
+          loop('c_k', 0, squares, [...inside, loop('c_j', 0, whole, squareAt(), { step: lanes })], { step: lanes }),
+        ]
+      : []),
+    ...(squares.kind === 'const' && count.kind === 'const' && squares.value === count.value ? [] : lines(0, whole, squares)),
+    ...lines(whole, width, 0),
+  ];
+}
+
+/** The same of lines that lie in a buffer as they are: the first step of line j is at base + j · stride. */
+export function turnedBuffer(
   from: { readonly buffer: string; readonly dtype: DType; readonly base: Expr; readonly stride: number },
   to: { readonly buffer: string; readonly type: DType; readonly base: Expr; readonly stride: number },
   width: number,
@@ -148,10 +230,11 @@ export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel
     body.push(
       ...tiles((width, source, target) =>
         turned(
-          { buffer: operand.buffer, dtype: operand.dtype, base: iadd(from, source), stride: axis[side] },
+          { c, operand, at: opaque(iadd(from, source)), base: iadd(from, source), stride: axis[side] },
           { buffer, type, base: iadd(target, imul(step, rowOf(width))), stride: rowOf(width) },
           width,
           count,
+          CHUNK,
           p.width,
         ),
       ),

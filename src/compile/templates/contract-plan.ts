@@ -153,6 +153,7 @@ export const planText = (p: VectorPlan): string =>
 
 /** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile (`only`: of so many vectors) fits. */
 export function planVector(c: Contraction, vectorAt: number, target: TargetInfo, only?: number): VectorPlan[] {
+  if (c.a.element) return [];
   const batch = axes(c.batch);
   const cols = axes(c.cols);
   const vector = cols[vectorAt] ?? unit;
@@ -170,13 +171,14 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const panelWidth = tile.cols[0].size * width;
   const last = reduce.at(-1);
 
+  const isFormula = c.b.element !== undefined;
   const strided = vector.extent > 1 && vector.b !== 1;
   const contiguous = !last || (last.b === panelWidth && vector.extent === panelWidth);
   // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
   const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
-  const panels = strided || worthwhile;
+  const panels = strided || worthwhile || isFormula;
   /** Cycles to copy an element: squares in registers, one after another from scattered places, or vectors. */
-  const copyOne = strided ? (c.b.dtype === 'f32' && last?.b === 1 ? 0.5 : 1.5) : c.b.dtype === 'f32' ? 0.35 : 0.6;
+  const copyOne = isFormula ? 1 : strided ? (last?.b === 1 ? (c.b.dtype === 'f32' ? 0.5 : 0.7) : 1.5) : c.b.dtype === 'f32' ? 0.35 : 0.6;
   const panelCycles = steps * vector.extent * copyOne * repeat;
   /** Copying once is a kernel of its own: its start and end, and the elements shared by the threads. */
   const copyCycles = (elements: number): number => 4000 + elements / target.threads;
@@ -299,7 +301,9 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
-  if (panels && last) weigh(false, 'once', 1, panelSteps);
+  /** A formula's elements never lie in memory whole. */
+  const canCopyB = panels && !isFormula;
+  if (canCopyB && last) weigh(false, 'once', 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   const nearSteps = Math.max(16, Math.floor((target.l1 * 0.8) / (64 + panelWidth * 4)));
   if (tiled.a === 1 && rowTiles > 1 && steps > nearSteps) weigh(false, inItem, 1, nearSteps);
@@ -318,8 +322,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
       if (blockSteps >= 2 * steps) continue;
       for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {
         weigh(true, inItem, group, blockSteps);
-        weigh(true, 'once', group, blockSteps);
-        if (tiled.a !== 1) weigh(false, 'once', group, blockSteps);
+        if (!isFormula) weigh(true, 'once', group, blockSteps);
+        if (!isFormula && tiled.a !== 1) weigh(false, 'once', group, blockSteps);
       }
     }
   }

@@ -6,8 +6,9 @@
 import { dtypes } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
-import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel } from './contract-dims.js';
-import { packedBase, turned } from './contract-pack.js';
+import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel, vectorBuffers } from './contract-dims.js';
+import { packedBase } from './contract-pack.js';
+import { copyPanel } from './contract-panel.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
 import { tilesIn } from './tile.js';
 import { vectorize } from './vectorize.js';
@@ -140,7 +141,6 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     return nest;
   };
 
-  const element = (from: Expr): Expr => cast(type, from);
   const wide = (e: Expr): Expr => (e.type === type || (type === 'f32' && (e.type === 'f16' || e.type === 'bf16')) ? e : cast(type, e));
   const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr => (type === 'f32' ? fma(x, y, z) : op('add', type, op('mul', type, x, y), z));
 
@@ -214,7 +214,9 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
     const tileWidth = Math.min(size * width, N);
     const stride = ceilDiv(tileWidth, width) * width;
     const offsets = Array.from({ length: size }, (_, v) => Math.min(v * width, tileWidth - width));
-    const nominal = named('c_n0', iadd(imul(t, size * width), first * width), out);
+    /** In vectors, where a formula's address is made of it. */
+    const vectorStart = c.b.element ? named('c_v0', iadd(imul(t, size), first), out) : null;
+    const nominal = named('c_n0', vectorStart ? imul(vectorStart, width) : iadd(imul(t, size * width), first * width), out);
     // The last tile of a ragged axis moves back into bounds; its first columns are then someone else's.
     const ragged = N % width !== 0 && N > tileWidth;
     const start = ragged ? named('c_n', op('min', 'index', nominal, index(N - tileWidth)), out) : nominal;
@@ -228,32 +230,16 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           ? named('c_p', iadd(iadd(packedBase(p, 'b', batchAt, outerColsAt), imul(nominal, steps)), imul(firstStep, stride)), out)
           : index(0);
 
-    const pack: Stmt[] = [];
-    if (p.packB === 'panel') {
-      const j = variable('c_j');
-      const copy = (b: Expr, row: Expr): Stmt => ({
-        kind: 'store',
-        buffer: 'c_panel',
-        index: iadd(panel, iadd(imul(row, stride), j)),
-        value: element(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, b), imul(j, p.vector.b)))),
-      });
-      // Where steps are neighbours in memory, line after line is read whole: columns would fetch each line many times.
-      if (p.vector.b !== 1 && reduce[reduce.length - 1]?.b === 1)
-        pack.push(
-          ...reduceNest(
-            (_, b, row) =>
-              turned(
-                { buffer: c.b.buffer, dtype: c.b.dtype, base: iadd(bBlock, b), stride: p.vector.b },
-                { buffer: 'c_panel', type, base: iadd(panel, imul(row, stride)), stride },
-                tileWidth,
-                reduce.length - 1 === block.at ? blockLength : index(reduce[reduce.length - 1].extent),
-                width,
-              ),
-            'lines',
-          ),
-        );
-      else pack.push(...reduceNest((_, b, row) => [loop('c_j', 0, tileWidth, [copy(b, row)], { mode: 'simd' })]));
-    }
+    const offsetsOf = { batchAt, outerColsAt, blockAt, blockLength, start, base: bBlock };
+    const pack =
+      p.packB === 'panel'
+        ? copyPanel(
+            p,
+            { ...offsetsOf, vectorStart: ragged ? null : (vectorStart as Expr) },
+            { panel, stride, width: tileWidth, offsets },
+            (of, innermost) => reduceNest((_, b, row) => of(b, row), innermost),
+          )
+        : [];
 
     // ---- the register tile
     const registerTile = (at: RowAt): Stmt[] => {
@@ -328,6 +314,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
         : [{ kind: 'store', buffer: partial, index: partialIndex(rowAt, iadd(start, at)), value: acc }];
 
     /** The epilogue as vectors, on the accumulators themselves: null where it isn't plain enough. */
+    const buffers = vectorBuffers(c, partial === null ? new Map() : new Map([[partial, type]]));
     const finishInRegisters = (at: RowAt): Stmt[] | null => {
       if (width === 1) return null;
       // Vectors that were moved back into bounds overlap the ones before them.
@@ -353,7 +340,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           const body = consume(variable('c_acc', type), rowAt, rowIndex, iadd(j, offsets[v]), cols);
           if (body.length * at.rows * size > 160) return null;
           const vectors = new Map([['c_acc', variable(`c_s${r}_${v}`, type, width)]]);
-          const vector = vectorize(body, 'c_j', width, vectors, (b) => (b === partial ? type : c.buffers.find((x) => x.name === b)?.dtype));
+          const vector = vectorize(body, 'c_j', width, vectors, buffers);
           if (!vector) return null;
           // A scope of its own: the epilogue may name values.
           if (vector.some((x) => x.kind === 'let')) s.push({ kind: 'if', cond: constant('bool', 1), then: vector });

@@ -11,7 +11,7 @@ import { emitPack, packedSize } from './contract-pack.js';
 import { planText, planVector, type VectorPlan } from './contract-plan.js';
 import { emitOrderedSum, emitVector, packA, packB } from './contract-vector.js';
 
-export { accumulatorType, type ContractDim, type Contraction, type Operand } from './contract-dims.js';
+export { accumulatorType, type ContractDim, type Contraction, type Element, type Operand } from './contract-dims.js';
 
 /** Kernels to run in order, and buffers that only they use. Their parameters are named as in `buffers` and `temporaries`. */
 export interface ContractKernels {
@@ -87,7 +87,7 @@ function candidates(c: Contraction, dotCycles: number, target: TargetInfo): Cand
     }
   }
   for (const [at, d] of c.batch.entries()) {
-    if (d.a !== 1 || d.b !== 1 || d.extent < target.lanes) continue;
+    if (c.b.element || d.a !== 1 || d.b !== 1 || d.extent < target.lanes) continue;
     const form = alongBatch(c, at);
     weigh(`along ${at} `, form, axes(form.cols).length - 1, 0, 1);
   }
