@@ -2,6 +2,7 @@
  * @file Products and convolutions: their operands as strided views, then the register-tile template, or an ordinary
  * reduction where a tile would stay empty (convolutions of many small groups, integers).
  */
+import { dtypes } from '../base/dtype.js';
 import { contiguousStrides, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
 import { cast, constant, type Expr, op, type Stmt, variable } from '../kernel/kernel.js';
@@ -34,7 +35,8 @@ export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target
       const e = new Emitter(buffers, g.members);
       const value = e.emit(base, unflatten(at, base.shape));
       for (const r of e.reads) operandNodes.add(r.node);
-      return { body: e.body, value: cast('f32', value) };
+      // Rounded as it would be in memory.
+      return { body: e.body, value: cast('f32', dtypes[base.dtype].bytes === 2 ? cast(base.dtype, value) : value) };
     };
     // This finds the buffers.
     element(Ix.variable('c_at', size(base.shape)));
