@@ -8,6 +8,16 @@ export interface TokenExample {
   readonly isTarget: Uint8Array;
 }
 
+/** Runs of tokens that are predicted and that aren't, in order: to show an example with what is learned of it. */
+export function targetSpans({ isTarget }: TokenExample): { start: number; end: number; isTarget: boolean }[] {
+  const spans: { start: number; end: number; isTarget: boolean }[] = [];
+  for (let start = 0, end = 1; start < isTarget.length; start = end++) {
+    while (end < isTarget.length && isTarget[end] === isTarget[start]) end++;
+    spans.push({ start, end, isTarget: isTarget[start] === 1 });
+  }
+  return spans;
+}
+
 /** Examples that can be asked for by number. */
 export interface TokenExamples {
   readonly count: number;

@@ -6,7 +6,7 @@ import type { TokenizeFilesOptions } from './tokenize-files-node.js';
 
 export { type BatchStats, TokenBatches, type TokenBatchesOptions } from './batches.js';
 export { NO_LABEL, type TokenBatch } from './collate.js';
-export { type SplitOptions, splitExamples, type TokenExample, type TokenExamples, TokenList } from './examples.js';
+export { type SplitOptions, splitExamples, type TokenExample, type TokenExamples, TokenList, targetSpans } from './examples.js';
 export type { DataFileOptions } from './files-node.js';
 export { type ColumnMap, type FoundLayout, type Layout, type LayoutOptions, layouts, recogniseLayout } from './layouts.js';
 export { type Packing, packBestFit } from './pack.js';

@@ -1,7 +1,9 @@
 /** @file Shards in a folder: opened, and where shards are kept when nobody says. */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { close, open, read } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { ConfigError, FormatError, reasonOf } from '../../base/errors.js';
 import { host } from '../../base/host.js';
 import { readFileBytes } from '../../io/read-file-node.js';
@@ -39,13 +41,26 @@ export async function openTokenShards(folder: string): Promise<TokenShards> {
   }
 }
 
+type OpenFiles = Map<string, Promise<number>>;
+const openFile = promisify(open);
+const closeFile = promisify(close);
+
+async function closeAll(files: OpenFiles): Promise<void> {
+  const all = [...files.values()];
+  files.clear();
+  await Promise.all(all.map((file) => file.then((fd) => closeFile(fd)).catch(() => undefined)));
+}
+/** Closes the files of shards that nobody holds any more. Descriptors are numbers, as Node forbids to leave its FileHandles to that. */
+const forgotten = new FinalizationRegistry<OpenFiles>((files) => void closeAll(files));
+
 export class FolderFiles implements ShardFiles {
   readonly folder: string;
   readonly sha256 = sha256;
-  readonly #open = new Map<string, Promise<FileHandle>>();
+  readonly #open: OpenFiles = new Map();
 
   constructor(folder: string) {
     this.folder = folder;
+    forgotten.register(this, this.#open);
   }
 
   /** @throws FormatError when it is missing */
@@ -61,30 +76,33 @@ export class FolderFiles implements ShardFiles {
 
   async #read(path: string, offset: number, length: number): Promise<Uint8Array> {
     const kept = this.#open.get(path);
-    const file = kept ?? open(path, 'r');
+    const file = kept ?? openFile(path, 'r');
     const isKept = kept !== undefined || this.#open.size < MOST_OPEN;
     if (isKept) this.#open.set(path, file);
     try {
       const bytes = new Uint8Array(length);
-      const handle = await file;
+      const fd = await file;
       let at = 0;
       while (at < length) {
-        const { bytesRead } = await handle.read(bytes, at, length - at, offset + at);
-        if (bytesRead === 0) break;
-        at += bytesRead;
+        const n = await readAt(fd, bytes, at, offset + at);
+        if (n === 0) break;
+        at += n;
       }
       return bytes.subarray(0, at);
     } catch (cause) {
       this.#open.delete(path);
       throw new FormatError(`${path}: it can't be read (${reasonOf(cause)}).`, { cause });
     } finally {
-      if (!isKept) await file.then((handle) => handle.close()).catch(() => undefined);
+      if (!isKept) await file.then((fd) => closeFile(fd)).catch(() => undefined);
     }
   }
 
-  async close(): Promise<void> {
-    const open = [...this.#open.values()];
-    this.#open.clear();
-    await Promise.all(open.map((file) => file.then((handle) => handle.close()).catch(() => undefined)));
+  close(): Promise<void> {
+    return closeAll(this.#open);
   }
 }
+
+const readAt = (fd: number, into: Uint8Array, at: number, position: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    read(fd, into, at, into.length - at, position, (error, n) => (error ? reject(error) : resolve(n)));
+  });

@@ -1,5 +1,5 @@
 /** @file From rows to tokens: ids, and which of them are to be predicted. What was cut or left out is counted. */
-import { ConfigError, FormatError, quote } from '../../base/errors.js';
+import { ConfigError, FormatError, quote, reasonOf } from '../../base/errors.js';
 import { type TokenExample, TokenList } from './examples.js';
 import { type FoundLayout, type LayoutOptions, recogniseLayout } from './layouts.js';
 import { kindOf, objectRow, type Row } from './rows.js';
@@ -258,7 +258,7 @@ export class RowTokenizer {
       return { ids, isTarget };
     }
     const { messages, from } = sample;
-    const { ids, assistant } = this.#tokenizer.renderConversation(messages);
+    const { ids, assistant } = this.#render(messages);
     const on = isPreference ? 'completion' : (lossOn ?? (from > 0 ? 'completion' : 'assistant'));
     const isTarget = on === 'all' ? new Uint8Array(ids.length).fill(1) : Uint8Array.from(assistant);
     if (on === 'completion') isTarget.fill(0, 0, from > 0 ? this.#promptLength(messages.slice(0, from), ids) : lastRun(isTarget));
@@ -266,9 +266,18 @@ export class RowTokenizer {
     return { ids, isTarget };
   }
 
+  #render(messages: readonly ChatMessage[]): ReturnType<TextTokenizer['renderConversation']> {
+    try {
+      return this.#tokenizer.renderConversation(messages);
+    } catch (error) {
+      // Templates refuse, for instance, two messages of the user in a row.
+      throw new RowFault(`Expected a conversation that the chat template takes, received one that it refuses (${reasonOf(error)}).`);
+    }
+  }
+
   /** Tokens that a conversation has in common with its first messages. */
   #promptLength(prompt: readonly ChatMessage[], ids: Int32Array): number {
-    const before = this.#tokenizer.renderConversation(prompt).ids;
+    const before = this.#render(prompt).ids;
     let n = 0;
     while (n < before.length && n < ids.length && before[n] === ids[n]) n++;
     return n;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/base/errors.js';
-import { describeTokens, recogniseLayout, type TokenizeOptions, tokenizeRows } from '../../../src/llm/data/index.js';
+import { describeTokens, recogniseLayout, type TokenizeOptions, targetSpans, tokenizeRows } from '../../../src/llm/data/index.js';
 import { bytes, targetsOf, textOf } from './support.js';
 
 type Rows = Parameters<typeof tokenizeRows>[0];
@@ -158,6 +158,26 @@ describe('tokens', () => {
       [[{ content: 'q' }], /received neither/],
     ] as const)
       await expect(tokens([{ messages }])).rejects.toThrow(message);
+  });
+  it('of a conversation that the template refuses are a bad row', async () => {
+    const strict = {
+      ...bytes,
+      renderConversation: (): never => {
+        throw new Error('roles must alternate');
+      },
+    };
+    const rows = [{ messages: [u('q'), u('r')] }];
+    await expect(tokens(rows, {}, strict)).rejects.toThrow(
+      /row 1: Expected a conversation that the chat template takes, .*\(roles must alternate\)/,
+    );
+    expect((await tokens(rows, { badRows: 'skip' }, strict)).report.counts.skipped).toBe(1);
+  });
+  it('are shown in runs of what is predicted and what is not', async () => {
+    const { list } = await tokens([{ prompt: 'ab', completion: 'cd' }]);
+    expect(targetSpans(list[0])).toEqual([
+      { start: 0, end: 3, isTarget: false },
+      { start: 3, end: 6, isTarget: true },
+    ]);
   });
   it('of conversations need a chat template', async () => {
     await expect(tokens([{ messages: [u('q')] }], {}, withoutTemplate)).rejects.toThrow(
