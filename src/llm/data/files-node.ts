@@ -196,19 +196,25 @@ async function withPieces<T>(path: string, size: number, body: (file: Pieces) =>
 }
 
 function piecesOf(file: FileHandle, path: string, byteLength: number, onBytes?: (bytes: number) => void): Pieces {
+  const read = async (start: number, end: number): Promise<ArrayBuffer> => {
+    if (!(start >= 0 && end >= start && end <= byteLength))
+      throw new FormatError(`${path}: it names bytes ${start} to ${end} of itself. Expected them within its ${byteLength}.`);
+    const bytes = new Uint8Array(end - start);
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
+      if (bytesRead === 0) throw new FormatError(`${path}: the file became shorter while it was read.`);
+      at += bytesRead;
+    }
+    onBytes?.(bytes.length);
+    return bytes.buffer;
+  };
   return {
     byteLength,
-    async slice(start, end = byteLength) {
-      if (!(start >= 0 && end >= start && end <= byteLength))
-        throw new FormatError(`${path}: it names bytes ${start} to ${end} of itself. Expected them within its ${byteLength}.`);
-      const bytes = new Uint8Array(end - start);
-      for (let at = 0; at < bytes.length; ) {
-        const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
-        if (bytesRead === 0) throw new FormatError(`${path}: the file became shorter while it was read.`);
-        at += bytesRead;
-      }
-      onBytes?.(bytes.length);
-      return bytes.buffer;
+    slice(start, end = byteLength) {
+      const bytes = read(start, end);
+      // What is read ahead may fail before anybody waits for it.
+      bytes.catch(() => undefined);
+      return bytes;
     },
   };
 }
