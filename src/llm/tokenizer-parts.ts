@@ -124,21 +124,22 @@ const readNormalizer = reader(
 
 const splitModes = ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const;
 
-/** A Split in the library's two modes: Isolated, and Removed. */
-function splitBy({ json, regex, others, risks }: Pick<Pattern, 'regex' | 'others' | 'risks'> & { json?: object }, mode: string): Part {
+/** A Split in the library's two modes: Isolated, and nothing but the matches. */
+function splitBy({ regex, others, risks }: Pick<Pattern, 'regex' | 'others' | 'risks'>, mode: string): Part {
   const pieces: Readonly<Record<string, string>> = {
+    Isolated: regex,
+    Removed: others,
     Contiguous: `(?:${regex})+|${others}`,
     MergedWithPrevious: `(?:${others})?(?:${regex})|${others}`,
     MergedWithNext: `(?:${regex})(?:${others})?|${others}`,
   };
-  const isOwn = Object.hasOwn(pieces, mode);
-  const pattern = isOwn ? { Regex: pieces[mode] } : (json ?? { Regex: regex });
-  return { json: { type: 'Split', pattern, behavior: isOwn ? 'Isolated' : mode, invert: false }, risks, growth: 1 };
+  const invert = mode === 'Removed';
+  return { json: { type: 'Split', pattern: { Regex: pieces[mode] }, behavior: invert ? 'Removed' : 'Isolated', invert }, risks, growth: 1 };
 }
 /** By a pattern of ours. */
 const splitOurs = (regex: string, mode: string, others = othersThan(regex)): Part => splitBy({ regex, others, risks: [] }, mode);
 /** Nothing but the matches of a pattern of ours. */
-const matchesOf = (regex: string): Part => harmless({ type: 'Split', pattern: { Regex: regex }, behavior: 'Removed', invert: true });
+const matchesOf = (regex: string): Part => splitBy({ regex: '', others: regex, risks: [] }, 'Removed');
 const inOrder = (...parts: readonly Part[]): Part => ({
   json: { type: 'Sequence', pretokenizers: parts.map((p) => p.json) },
   risks: parts.flatMap((p) => p.risks),
@@ -150,9 +151,10 @@ function splitPart(at: FileValue): Part {
   const mode = at.at('behavior').isMissing ? 'Isolated' : at.at('behavior').oneOf(splitModes);
   if (!at.at('invert').flag(false) || mode === 'Isolated') return splitBy(pattern, mode);
   if (mode !== 'Removed') at.at('invert').refuse(`false with the behavior ${mode}`);
-  return { json: { type: 'Split', pattern: pattern.json, behavior: mode, invert: true }, risks: pattern.risks, growth: 1 };
+  return splitBy({ regex: '', others: pattern.regex, risks: pattern.risks }, 'Removed');
 }
 
+const letters = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}`;
 const marks = String.raw`\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E`;
 
 function byteLevel(at: FileValue): Part {
@@ -190,7 +192,8 @@ const readPreTokenizer = reader(
       splitOurs(`[${marks}]`, at.at('behavior').isMissing ? 'Isolated' : at.at('behavior').oneOf(splitModes), `[^${marks}]+`),
     Replace: replacement,
     Split: splitPart,
-    Whitespace: () => matchesOf(String.raw`\w+|[^\w\s]+`),
+    // Words as Rust has them.
+    Whitespace: () => matchesOf(`[${letters}]+|[^${letters}\\s]+`),
     WhitespaceSplit: () => matchesOf(String.raw`\S+`),
   },
   'pretokenizers',
