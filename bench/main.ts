@@ -127,6 +127,21 @@ question('compile', 'from the call of fit to its first kernel, with an empty and
 });
 
 program
+  .command('export-check')
+  .description('llama.cpp on what is exported of a model folder: the same tokens, its continuation, its choices beside those at f32')
+  .argument('<model>', "folder in Hugging Face's layout")
+  .option('--text <file>', 'lines to tokenize and to go along with')
+  .option('--lines <n>', 'lines whose every next token is asked for', count, 100)
+  .option('--prompt <text>', 'what it goes on from', 'Once upon a time there was a small mouse who')
+  .option('--javascript <dir>', 'folder in which node-llama-cpp is installed (default: bench/peers)')
+  .option('--json <file>', 'writes the rows')
+  .action(async (model: string, options: { text?: string; lines: number; prompt: string; javascript?: string; json?: string }) => {
+    const { checkExport } = await import('./export-check.js');
+    const rows = await checkExport({ ...options, model, say });
+    if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(rows, null, 2)}\n`);
+  });
+
+program
   .command('memory')
   .description('the peak of a CIFAR-10 run, of eager operations, and the growth over many steps')
   .option('--data-dir <dir>', 'folder with CIFAR-10; without it that part is left out')
