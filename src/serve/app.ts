@@ -139,6 +139,6 @@ export function textApp(engine: TextEngine, options: TextAppOptions = {}): TextA
 /** Compares digests, so that the time says nothing about the key. */
 function keyCheck(apiKey: string): (header: string | undefined) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  const expected = digest(apiKey);
-  return (header = '') => timingSafeEqual(digest(header.replace(/^Bearer +/i, '')), expected);
+  const expected = digest(`Bearer ${apiKey}`);
+  return (header = '') => timingSafeEqual(digest(header.replace(/^bearer +/i, 'Bearer ')), expected);
 }

@@ -16,14 +16,21 @@ export class EventStream {
   readonly body: ReadableStream<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #options: EventStreamOptions;
+  readonly #hangUp: () => void;
   readonly #encoder = new TextEncoder();
 
   constructor(options: EventStreamOptions) {
     // The readable side keeps nothing: what is written is passed on when it is asked for.
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>({}, { highWaterMark: 1 }, { highWaterMark: 0 });
+    let controller: TransformStreamDefaultController<Uint8Array> | undefined;
+    const start = (c: TransformStreamDefaultController<Uint8Array>): void => {
+      controller = c;
+    };
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>({ start }, { highWaterMark: 1 }, { highWaterMark: 0 });
     this.body = readable;
     this.#writer = writable.getWriter();
     this.#options = options;
+    // Not the writer's abort: that would wait for the write that nobody takes.
+    this.#hangUp = options.hangUp ?? (() => controller?.error(new Error('Nothing was taken of this stream for too long.')));
     this.#writer.closed.catch(() => options.onGone());
   }
   /** Ends when the reader took it; rejects when it is gone. */
@@ -36,10 +43,8 @@ export class EventStream {
   }
   async #timed(taken: Promise<void>): Promise<void> {
     const timer = setTimeout(() => {
-      const { onGone, hangUp } = this.#options;
-      onGone();
-      if (hangUp) hangUp();
-      else void this.#writer.abort(new Error('The client takes nothing.')).catch(() => undefined);
+      this.#options.onGone();
+      this.#hangUp();
     }, 1000 * this.#options.stallSeconds);
     try {
       await taken;

@@ -26,7 +26,6 @@ export interface ParsedRequest {
 }
 
 const number = (least: number, most: number) => z.number().min(least).max(most).nullish();
-const stopText = z.string().min(1).max(1000);
 
 /** What both endpoints take. Null is as good as nothing, and unknown fields are left alone, as OpenAI's server does. */
 const common = z.object({
@@ -38,7 +37,7 @@ const common = z.object({
   top_k: z.int().min(-1).nullish(),
   min_p: number(0, 1),
   repetition_penalty: number(0.01, 100),
-  stop: z.union([stopText, z.array(stopText).max(4)], { error: 'expected a string or a list of up to 4, none empty' }).nullish(),
+  stop: z.unknown().optional(),
   seed: z.int().nullish(),
   n: z.int().min(1).nullish(),
   stream: z.boolean().nullish(),
@@ -51,6 +50,7 @@ const message = z.object({
   content: z.union([z.string(), z.array(z.unknown())], { error: 'expected a string or a list of parts' }),
   name: z.string().nullish(),
 });
+const stopText = z.string().min(1).max(1000);
 const textPart = z.object({ type: z.literal('text', { error: 'only parts of type "text" are supported' }), text: z.string() });
 
 /** Fields that mean something else than what this server does, unless they have one of these values. */
@@ -176,7 +176,7 @@ interface WorkParts {
 
 function makeWork({ engine, fields, limits, prompts, param, otherwise }: WorkParts): ParsedRequest {
   const advised = engine.sampling ?? {};
-  const stop = fields.stop == null ? [] : typeof fields.stop === 'string' ? [fields.stop] : fields.stop;
+  const stop = readStop(fields.stop);
   const choices = fields.n ?? 1;
   if (choices > limits.maxChoices) throw badRequest(`n: expected at most ${limits.maxChoices}, received ${choices}.`, 'n', 'invalid_value');
   const most = readMaxTokens(fields, limits) ?? otherwise;
@@ -205,6 +205,13 @@ function makeWork({ engine, fields, limits, prompts, param, otherwise }: WorkPar
     isStream: fields.stream === true,
     hasUsage: fields.stream_options?.include_usage === true,
   };
+}
+
+function readStop(value: unknown): string[] {
+  if (value == null) return [];
+  if (!Array.isArray(value)) return [check(stopText, value, ['stop'])];
+  if (value.length > 4) throw badRequest(`stop: expected at most 4 strings, received ${value.length}.`, 'stop', 'invalid_value');
+  return value.map((item, i) => check(stopText, item, ['stop', i]));
 }
 
 function readMaxTokens(fields: Common, limits: RequestLimits): number | null {

@@ -1,4 +1,5 @@
 /** @file One POST from its body to its answer: read, checked, admitted, worked on, sent whole or as a stream; what is under way. */
+import { setMaxListeners } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Context } from 'hono';
 import { quote, reasonOf } from '../base/errors.js';
@@ -77,6 +78,8 @@ export class Service {
   async answer(c: Context<Env>, { form, parse }: Endpoint): Promise<Response> {
     const request = c.req.raw;
     const stop = new AbortController();
+    // Every choice of a request listens to it, at the gate and in the engine: no leak.
+    setMaxListeners(0, stop.signal);
     const gone = (): void => stop.abort(clientGone());
     if (request.signal.aborted) gone();
     request.signal.addEventListener('abort', gone, { once: true });

@@ -18,29 +18,35 @@ const tokensOf = (text: string): Int32Array => Int32Array.from([1, ...Array.from
 
 const render = (messages: readonly ChatMessage[]): string => `${messages.map((m) => `<${m.role}>${m.content}`).join('')}<assistant>`;
 
-type Answer = { readonly pieces: string[]; readonly finish: 'stop' | 'length' };
-
-/** What the engine will say, token by token. */
-function answerOf(prompt: Int32Array, request: Omit<TextRequest, 'signal'>, word?: (step: number) => string): Answer {
+/** What the engine will say, token by token, and why it ends. */
+function* answerOf(
+  prompt: Int32Array,
+  request: Omit<TextRequest, 'signal'>,
+  word?: (step: number) => string,
+): Generator<string, 'stop' | 'length'> {
   let state = 2166136261;
   const mix = (value: number): void => {
     state = Math.imul(state ^ value, 16777619) >>> 0;
   };
   for (const id of prompt) mix(id);
   if (request.temperature > 0) mix((request.seed ?? 0) + 7);
-  const pieces: string[] = [];
   let said = '';
   for (let step = 0; step < request.maxTokens; step++) {
     mix(step);
     const draw = state >>> 8;
-    if (word === undefined && draw % 41 === 0) return { pieces, finish: 'stop' };
+    if (word === undefined && draw % 41 === 0) return 'stop';
     const next = word ? word(step) : `${words[draw % words.length]} `;
-    const cut = Math.min(...request.stop.map((s) => (said + next).indexOf(s)).filter((at) => at >= 0));
-    if (cut < said.length + next.length) return { pieces: [...pieces, next.slice(0, Math.max(0, cut - said.length))], finish: 'stop' };
-    said += next;
-    pieces.push(next);
+    if (request.stop.length > 0) {
+      const cut = Math.min(...request.stop.map((s) => (said + next).indexOf(s)).filter((at) => at >= 0));
+      if (cut < said.length + next.length) {
+        yield next.slice(0, Math.max(0, cut - said.length));
+        return 'stop';
+      }
+      said += next;
+    }
+    yield next;
   }
-  return { pieces, finish: 'length' };
+  return 'length';
 }
 
 export interface Expected {
@@ -60,7 +66,7 @@ export class FakeEngine implements TextEngine {
   peak = 0;
   /** Calls of generate that began. */
   started = 0;
-  /** Those that came to their end by themselves. */
+  /** Those of which the last piece was made. */
   finished = 0;
   /** Tokens made. */
   made = 0;
@@ -95,15 +101,19 @@ export class FakeEngine implements TextEngine {
     const { fault } = this;
     this.fault = null;
     try {
-      const { pieces, finish } = answerOf(prompt, request, this.#word);
-      for (const [i, text] of pieces.entries()) {
+      const answer = answerOf(prompt, request, this.#word);
+      for (let i = 0; ; i++) {
         if (fault?.after === i) throw fault.error;
+        const next = answer.next();
+        if (next.done) {
+          this.finished++;
+          yield { text: '', tokens: 0, finish: next.value };
+          return;
+        }
         await this.#step(request.signal);
         this.made++;
-        yield { text, tokens: 1, finish: null };
+        yield { text: next.value, tokens: 1, finish: null };
       }
-      yield { text: '', tokens: 0, finish };
-      this.finished++;
     } finally {
       this.active--;
     }
@@ -114,11 +124,18 @@ export class FakeEngine implements TextEngine {
   }
 
   /** The answer to a request, computed apart from all serving. */
-  expect(prompt: string | readonly ChatMessage[], options: { maxTokens?: number; seed?: number; temperature?: number; stop?: string[] }): Expected {
+  expect(
+    prompt: string | readonly ChatMessage[],
+    options: { maxTokens?: number; seed?: number; temperature?: number; stop?: string[] },
+  ): Expected {
     const ids = tokensOf(typeof prompt === 'string' ? prompt : render(prompt));
     const maxTokens = Math.min(options.maxTokens ?? this.contextLength, this.contextLength - ids.length);
     const { temperature = 1, seed, stop = [] } = options;
-    const { pieces, finish } = answerOf(ids, { maxTokens, temperature, seed, stop, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 });
+    const answer = answerOf(ids, { maxTokens, temperature, seed, stop, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1 }, this.#word);
+    const pieces: string[] = [];
+    let next = answer.next();
+    for (; !next.done; next = answer.next()) pieces.push(next.value);
+    const finish = next.value;
     return { text: pieces.join(''), finish, promptTokens: ids.length, completionTokens: pieces.length };
   }
 }
