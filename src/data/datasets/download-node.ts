@@ -1,12 +1,12 @@
 /**
- * @file Fetches a published file into a folder: resumed by Range requests, checked by SHA-256, put in place by one rename.
+ * @file Fetches a published file into a folder: resumed by Range requests, checked by its hash, put in place by one rename.
  * A part file carries the process id of its writer, so that two processes never write into one and a dead one's work is taken up.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { FormatError } from '../../base/errors.js';
+import { FormatError, InternalError } from '../../base/errors.js';
 import { makeFolders } from '../../io/make-folder-node.js';
 
 /** How far a download is; `total` is null when the server does not say. */
@@ -20,8 +20,12 @@ export interface DownloadOptions {
   url: string;
   /** Where the file goes; its folder is made. */
   destination: string;
-  /** Lower-case hex. */
-  sha256: string;
+  /** Lower-case hex; this or gitBlob. */
+  sha256?: string;
+  /** Git's name for a file of so many bytes: the SHA-1 of a header and the content. */
+  gitBlob?: { readonly id: string; readonly bytes: number };
+  /** Sent with every request, and by fetch only to the URL's own origin where it redirects. */
+  headers?: Readonly<Record<string, string>>;
   /** More than this ends the download with an error. */
   maxBytes: number;
   onProgress?: (progress: DownloadProgress) => void;
@@ -76,8 +80,18 @@ async function claimPart(destination: string): Promise<string> {
   return own;
 }
 
-async function hashPart(path: string): Promise<{ hash: Hash; size: number }> {
-  const hash = createHash('sha256');
+/** What the file must hash to: the name of the hash, a new one, and its end. */
+function checksumOf({ sha256, gitBlob, destination }: DownloadOptions): {
+  readonly name: string;
+  start(): Hash;
+  readonly expected: string;
+} {
+  if (gitBlob) return { name: 'Git SHA-1', start: () => createHash('sha1').update(`blob ${gitBlob.bytes}\0`), expected: gitBlob.id };
+  if (sha256 === undefined) throw new InternalError(`downloadFile ${destination}: no checksum.`);
+  return { name: 'SHA-256', start: () => createHash('sha256'), expected: sha256 };
+}
+
+async function hashPart(path: string, hash: Hash): Promise<{ hash: Hash; size: number }> {
   let size = 0;
   try {
     for await (const chunk of createReadStream(path)) {
@@ -97,13 +111,14 @@ const reason = (e: unknown): string => {
 
 async function attempt(o: DownloadOptions, part: string): Promise<void> {
   const name = basename(o.destination);
-  let { hash, size } = await hashPart(part);
+  const checksum = checksumOf(o);
+  let { hash, size } = await hashPart(part, checksum.start());
   const stall = new AbortController();
   const limit = o.stallMilliseconds ?? 30_000;
   let timer = setTimeout(() => stall.abort(), limit);
   let file: FileHandle | undefined;
   try {
-    const headers: Record<string, string> = { 'accept-encoding': 'identity' };
+    const headers: Record<string, string> = { ...o.headers, 'accept-encoding': 'identity' };
     if (size > 0) headers.range = `bytes=${size}-`;
     const signal = o.signal ? AbortSignal.any([o.signal, stall.signal]) : stall.signal;
     const response = await fetch(o.url, { headers, signal });
@@ -113,7 +128,7 @@ async function attempt(o: DownloadOptions, part: string): Promise<void> {
         throw new DownloadError(`${new URL(o.url).host} answered ${response.status} ${response.statusText}`, response.status >= 500);
       const isResumed = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${size}-`) === true;
       if (!isResumed) {
-        hash = createHash('sha256');
+        hash = checksum.start();
         size = 0;
       }
       const length = response.headers.get('content-length');
@@ -149,10 +164,10 @@ async function attempt(o: DownloadOptions, part: string): Promise<void> {
     await file?.close();
   }
   const received = hash.digest('hex');
-  if (received !== o.sha256) {
+  if (received !== checksum.expected) {
     await rm(part, { force: true });
     throw new FormatError(
-      `${name}: wrong checksum after downloading ${o.url}. Expected SHA-256 ${o.sha256}, received ${received} (${size} bytes). Try again, or fetch the file by hand.`,
+      `${name}: wrong checksum after downloading ${o.url}. Expected ${checksum.name} ${checksum.expected}, received ${received} (${size} bytes). Try again, or fetch the file by hand.`,
     );
   }
   await rename(part, o.destination);
