@@ -91,7 +91,7 @@ abstract class WindowLayer<O extends WindowOptions> extends KernelLayer<O> {
       );
   }
   /** Options of the tensor operation. Causal padding is in front only. */
-  protected get window(): { strides: readonly number[]; dilationRate: readonly number[]; padding: 'valid' | 'same' | [[number, number]] } {
+  get window(): { strides: readonly number[]; dilationRate: readonly number[]; padding: 'valid' | 'same' | [[number, number]] } {
     const { strides, dilationRate, padding } = this;
     if (padding !== 'causal') return { strides, dilationRate, padding };
     return { strides, dilationRate, padding: [[(this.kernelSize[0] - 1) * dilationRate[0], 0]] };
@@ -117,9 +117,9 @@ abstract class Conv extends WindowLayer<ConvOptions> {
     this.bias = this.addBias([this.options.filters]);
     super.build(inputShape);
   }
-  override call(x: Tensor): Tensor {
+  override preactivation(x: Tensor): Tensor {
     this.requireFit(x);
-    return this.finish(conv(x, this.kernel, { ...this.window, groups: this.options.groups }));
+    return this.plusBias(conv(x, this.kernel, { ...this.window, groups: this.options.groups }));
   }
 }
 /** Convolution over time: [n, steps, channels] → [n, steps', filters]; kernel [k, channels / groups, filters]. */
@@ -163,10 +163,10 @@ abstract class ConvTranspose extends WindowLayer<ConvTransposeOptions> {
     this.bias = this.addBias([this.options.filters]);
     super.build(inputShape);
   }
-  override call(x: Tensor): Tensor {
+  override preactivation(x: Tensor): Tensor {
     const { strides, dilationRate, padding } = this;
     const { outputPadding } = this.options;
-    return this.finish(
+    return this.plusBias(
       convTranspose(x, this.kernel, { strides, dilationRate, padding: padding === 'same' ? 'same' : 'valid', outputPadding }),
     );
   }
@@ -213,9 +213,9 @@ abstract class DepthwiseConv extends WindowLayer<WindowOptions & DepthwiseRules>
     this.bias = this.addBias([channels * depthMultiplier]);
     super.build(inputShape);
   }
-  override call(x: Tensor): Tensor {
+  override preactivation(x: Tensor): Tensor {
     this.requireFit(x);
-    return this.finish(depthwiseConv(x, this.kernel, this.window));
+    return this.plusBias(depthwiseConv(x, this.kernel, this.window));
   }
 }
 /** Each channel by itself, over time; kernel [k, channels, depthMultiplier]. */
@@ -267,9 +267,9 @@ abstract class SeparableConv extends WindowLayer<WindowOptions & SeparableConvOp
     this.bias = this.addBias([filters]);
     super.build(inputShape);
   }
-  override call(x: Tensor): Tensor {
+  override preactivation(x: Tensor): Tensor {
     this.requireFit(x);
-    return this.finish(conv(depthwiseConv(x, this.kernel, this.window), this.pointwiseKernel));
+    return this.plusBias(conv(depthwiseConv(x, this.kernel, this.window), this.pointwiseKernel));
   }
 }
 /** Depthwise, then pointwise, over time. */

@@ -55,9 +55,13 @@ export abstract class KernelLayer<O extends KernelOptions> extends Layer<WithKer
     const { biasInitializer: initializer, biasRegularizer: regularizer, biasConstraint: constraint } = this.options;
     return this.addWeight({ name: 'bias', shape, initializer, regularizer, constraint });
   }
-  /** activation(x + bias). */
-  protected finish(x: Tensor): Tensor {
-    return this.activation(this.bias ? x.add(likeInput(this.bias, x)) : x);
+  /** What the activation is applied to: where layers around this one add to it. */
+  abstract preactivation(x: Tensor): Tensor;
+  override call(x: Tensor): Tensor {
+    return this.activation(this.preactivation(x));
+  }
+  protected plusBias(x: Tensor): Tensor {
+    return this.bias ? x.add(likeInput(this.bias, x)) : x;
   }
   override getConfig(): Config {
     return { ...super.getConfig(), activation: activationName(this.activation) };
@@ -85,8 +89,8 @@ export class Dense extends KernelLayer<DenseOptions> {
     this.inputSpec = { minRank: 2, axes: { [-1]: features } };
     super.build(shape);
   }
-  override call(x: Tensor): Tensor {
-    return this.finish(x.matmul(likeInput(this.kernel, x)));
+  override preactivation(x: Tensor): Tensor {
+    return this.plusBias(x.matmul(likeInput(this.kernel, x)));
   }
 }
 
@@ -112,8 +116,8 @@ export class Linear extends KernelLayer<LinearOptions> {
     this.inputSpec = { minRank: 2, axes: { [-1]: features } };
     super.build(shape);
   }
-  override call(x: Tensor): Tensor {
-    return this.finish(x.matmul(likeInput(this.kernel, x).transpose()));
+  override preactivation(x: Tensor): Tensor {
+    return this.plusBias(x.matmul(likeInput(this.kernel, x).transpose()));
   }
 }
 
@@ -165,8 +169,8 @@ export class EinsumDense extends KernelLayer<EinsumDenseOptions & KernelOptions>
     }
     super.build(shape);
   }
-  override call(x: Tensor): Tensor {
-    return this.finish(einsum(this.options.equation, x, this.kernel));
+  override preactivation(x: Tensor): Tensor {
+    return this.plusBias(einsum(this.options.equation, x, this.kernel));
   }
   override getConfig(): Config {
     const { useBias: _, ...config } = super.getConfig();

@@ -62,3 +62,10 @@ export const naming = {
     }
   },
 };
+
+/** A Variable's name in files of PyTorch's world: "block/dense/kernel" is block.dense.weight there. */
+export const fileNameOf = (name: string): string =>
+  name
+    .replaceAll('/', '.')
+    .replace(/\.(kernel|embeddings|scale|gamma)$/, '.weight')
+    .replace(/\.beta$/, '.bias');

@@ -9,6 +9,7 @@ import { type Config, deserialize, isSerialized, type Json, registerBuiltins, se
 import { input, isSymbolic, type SymbolicCall, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor, type TensorSpec } from '../tensor/index.js';
 import type { Structure } from '../train/batch.js';
+import type { Replacements } from './layer-tree.js';
 import { checkInputShapes, Model, type ModelOptions, type Outputs, requireUniqueNames } from './model.js';
 
 export interface FunctionalOptions extends ModelOptions {
@@ -61,8 +62,8 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
   readonly inputs: readonly SymbolicTensor[];
   readonly outputs: readonly SymbolicTensor[];
   /** The layer calls in the order in which they run. */
-  readonly calls: readonly SymbolicCall[];
-  readonly #layers: readonly Layer[];
+  calls: readonly SymbolicCall[];
+  #layers: readonly Layer[];
   readonly #inputNames: readonly string[];
   readonly #outputNames: readonly string[];
 
@@ -100,6 +101,11 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
   }
   #hasLayers(): boolean {
     return #layers in this && this.#layers !== undefined;
+  }
+  override exchange(replacements: Replacements): void {
+    // The calls themselves may belong to other models too, which keep their layers.
+    this.calls = this.calls.map((c) => ({ ...c, layer: replacements.get(c.layer) ?? c.layer }));
+    this.#layers = this.#layers.map((l) => replacements.get(l) ?? l);
   }
   override get inputNames(): readonly string[] {
     return this.#inputNames;
@@ -159,7 +165,7 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
   override getConfig(): Config {
     const at = (t: SymbolicTensor): Json => {
       const i = this.inputs.indexOf(t);
-      return i >= 0 ? { input: i } : { call: t.producer ? this.calls.indexOf(t.producer.call) : -1, output: t.producer?.outputIndex ?? 0 };
+      return i >= 0 ? { input: i } : { call: this.calls.findIndex((c) => c.outputs.includes(t)), output: t.producer?.outputIndex ?? 0 };
     };
     const structure = (s: Structure<SymbolicTensor>): Json =>
       isSymbolic(s)

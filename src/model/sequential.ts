@@ -4,6 +4,7 @@ import { type CallContext, Layer, type PartialShape } from '../layers/layer.js';
 import { type Config, deserialize, registerBuiltins, serialize } from '../layers/registry.js';
 import { input, isSymbolic, type SymbolicTensor } from '../layers/symbolic.js';
 import { cast, isTensor, type Tensor } from '../tensor/index.js';
+import type { Replacements } from './layer-tree.js';
 import { Model, type ModelOptions, requireUniqueNames } from './model.js';
 
 export interface SequentialOptions extends ModelOptions {
@@ -67,6 +68,16 @@ export class Sequential extends Model<Tensor, SequentialOptions> {
     this.#chain = this.#chain.slice(0, this.#layers.length);
     this.changed();
     return layer;
+  }
+  override exchange(replacements: Replacements): void {
+    this.#layers.forEach((l, i) => {
+      this.#layers[i] = replacements.get(l) ?? l;
+    });
+    // The tensors between layers know the layers that they come from.
+    if (this.#chain.length > 0) {
+      this.#chain = [];
+      for (const l of this.#layers) this.#extend(l);
+    }
   }
   #extend(layer: Layer): void {
     const last = this.#chain.at(-1) ?? this.#input;

@@ -5,7 +5,8 @@
 import type { DType } from '../base/dtype.js';
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
-import { type Embedding, Layer } from '../layers/index.js';
+import { type Embedding, Layer, type Linear } from '../layers/index.js';
+import { fileNameOf } from '../layers/names.js';
 import { Model } from '../model/model.js';
 import { attention, fromHost, putRows, type Tensor, type TensorSpec, type Variable } from '../tensor/index.js';
 
@@ -96,6 +97,8 @@ export abstract class CausalLM extends Model {
   abstract readonly source: Readonly<Record<string, unknown>>;
   abstract readonly embeddings: Embedding;
   abstract readonly blocks: readonly Block[];
+  /** Null where the output matrix is the table of tokens. */
+  abstract readonly lmHead: Linear | null;
   readonly computeDtype: 'f32' | 'bf16';
 
   constructor(options: LanguageModelOptions) {
@@ -123,6 +126,12 @@ export abstract class CausalLM extends Model {
     return hidden.matmul((head.dtype === hidden.dtype ? head : head.cast(hidden.dtype)).transpose()).cast('f32');
   }
 
+  override get task(): string {
+    return 'CAUSAL_LM';
+  }
+  override get outputLayers(): readonly Layer[] {
+    return [this.lmHead ?? this.embeddings];
+  }
   override build(inputShape: readonly number[]): void {
     // Shapes come from the config: the weights are made by a call on stand-ins, whatever the data will be.
     const ids = fromHost(new Int32Array(2), [1, 2], 'i32');
@@ -156,8 +165,4 @@ export function causalSequence(ids: Tensor, positions?: Tensor, starts?: Tensor)
 }
 
 /** The Variable's name in files. */
-export const fileName = (v: Variable): string =>
-  v.name
-    .replaceAll('/', '.')
-    .replace(/\.(kernel|embeddings|scale|gamma)$/, '.weight')
-    .replace(/\.beta$/, '.bias');
+export const fileName = (v: Variable): string => fileNameOf(v.name);
