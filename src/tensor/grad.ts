@@ -5,7 +5,7 @@ import { isFloat } from '../base/dtype.js';
 import { ConfigError, DTypeError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
-import { makeNode, type Node } from '../graph/node.js';
+import { isOp, makeNode, type Node } from '../graph/node.js';
 import type { CustomRule } from '../graph/primitives/args.js';
 import { toTensor } from './operand.js';
 import { depthOfAll, setDepth } from './realize.js';
@@ -129,6 +129,10 @@ function ofVariables(
   const result = recording(() => {
     wrt = variables.map((v) => {
       requireDifferentiable(v, `valueAndGrad of "${v.name}"`);
+      const { node } = v.read();
+      if (!isOp(node, 'constant')) return node;
+      // A value that is still to be filled in would be folded into what is computed from it, and is the same node for all such Variables.
+      v.assign(new Tensor(separate(node)));
       return v.read().node;
     });
     const out = fn();

@@ -139,6 +139,27 @@ describe('grad', () => {
     const hvp = tn.grad((x) => tn.grad(f)(x).mul([1, 0, 2]).sum());
     expect(await hvp([1, 2, 3]).array()).toEqual([6, 0, 36]);
   });
+  it('finds Variables whose value is still to be filled in, each by itself', async () => {
+    const [a, b, c] = [tn.variable(tn.zeros([2, 2])), tn.variable(tn.zeros([2, 2])), tn.variable(tn.ones([2]))];
+    const x = tn.tensor([
+      [1, 2],
+      [3, 4],
+    ]);
+    const { gradients } = tn.valueAndGrad(() => x.matmul(a.read().transpose()).add(x.mul(c)).add(x.mul(10).matmul(b)).sum(), [a, b, c]);
+    expect(await gradients[0].array()).toEqual([
+      [4, 6],
+      [4, 6],
+    ]);
+    expect(await gradients[1].array()).toEqual([
+      [40, 40],
+      [60, 60],
+    ]);
+    expect(await gradients[2].array()).toEqual([4, 6]);
+    expect(await a.array()).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+  });
   it('gives values with gradients, by arguments and by Variables', async () => {
     const [value, g] = tn.valueAndGrad((x) => x.square().sum())([1, 2]);
     expect(await value.item()).toBe(5);
