@@ -27,6 +27,7 @@ export {
   dataset as cifar100,
   dataset as fashionMnist,
   dataset as mnist,
+  file as makeFolders,
   file as openFile,
   file as readFileBytes,
   file as readText,
