@@ -5,8 +5,11 @@
 import { ConfigError, ShapeError } from '../base/errors.js';
 import { showShape } from '../base/shape.js';
 import {
+  arange,
+  attention,
   dotProductAttention,
   einsum,
+  full,
   ones,
   RandomState,
   softmax,
@@ -15,6 +18,7 @@ import {
   tril,
   type Variable,
   where,
+  zeros,
 } from '../tensor/index.js';
 import * as random from '../tensor/random.js';
 import type { ConstraintLike } from './constraints.js';
@@ -135,8 +139,7 @@ abstract class Attention<O extends AttentionOptions> extends Layer<O & { dropout
     const shared = heads.query / heads.keyValue;
     const spread = (x: Tensor): Tensor => (shared === 1 ? x : x.repeat(shared, 2));
     const q = split(query, this.query);
-    const k = spread(split(key, this.key));
-    const v = spread(split(value, this.value));
+    const [ownK, ownV] = [split(key, this.key), split(value, this.value)];
     const mask = this.#mask(query, value, key, context);
     const { dropout } = this.options;
     const isDropping = context.training && dropout > 0;
@@ -144,17 +147,22 @@ abstract class Attention<O extends AttentionOptions> extends Layer<O & { dropout
       const y = einsum('bshd,hdf->bsf', x, this.attentionOutput.kernel);
       return this.attentionOutput.bias ? y.add(this.attentionOutput.bias) : y;
     };
-    if (!isDropping && !context.returnAttentionScores) {
-      const isCausal = context.useCausalMask === true;
-      return join(dotProductAttention(q, k, v, { ...(mask ? { mask } : {}), isCausal }));
+    const isCausal = context.useCausalMask === true;
+    if (!isDropping && !context.returnAttentionScores && !mask) {
+      const [batch, steps] = q.shape;
+      const first = zeros([batch, steps], 'i32');
+      const end = isCausal ? arange(1, steps + 1, 1, 'i32').broadcastTo([batch, steps]) : full([batch, steps], ownK.shape[1], 'i32');
+      return join(attention(q, ownK, ownV, { first, end }));
     }
+    const [k, v] = [spread(ownK), spread(ownV)];
+    if (!isDropping && !context.returnAttentionScores) return join(dotProductAttention(q, k, v, { ...(mask ? { mask } : {}), isCausal }));
     // The scores themselves are wanted (or thinned out): the same in steps.
     let scores = einsum('bqhd,bkhd->bhqk', q.mul(1 / Math.sqrt(heads.keyDim)), k);
     const hide = (allowed: Tensor): void => {
       scores = where(allowed, scores, -1e30);
     };
     if (mask) hide(mask);
-    if (context.useCausalMask) hide(tril(ones([query.shape[1], key.shape[1]])).cast('bool'));
+    if (isCausal) hide(tril(ones([query.shape[1], key.shape[1]])).cast('bool'));
     const weights = softmax(scores);
     const used = isDropping ? random.dropout(weights, dropout, { seed: this.random }) : weights;
     const out = join(einsum('bhqk,bkhd->bqhd', used, v));

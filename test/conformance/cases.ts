@@ -343,7 +343,7 @@ const attended = (name: string, a: Attended, see: Interval): Case => {
     const scale = 1 / Math.sqrt(dim);
     const out = o.attention(q, k, v, first, end, scale);
     const lse = o.attentionLse(q, k, first, end, scale);
-    const grad = o.attentionGrad([q, k, v, first, end], out, lse, f(dtype, out.shape), scale);
+    const grad = o.attentionGrad([q, k, v, first, end], out, lse, f(dtype, [...out.shape]), scale);
     // Without a log-sum-exp, few queries take a form of their own.
     return [out, lse, grad, o.attention(q, k, v, first, end, 2 * scale)];
   };
