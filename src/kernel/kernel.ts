@@ -24,7 +24,14 @@ export type Expr =
   /** a·b + c, rounded once where the target has a fused multiply-add. f32. */
   | { readonly kind: 'fma'; readonly type: 'f32'; readonly a: Expr; readonly b: Expr; readonly c: Expr; readonly lanes: number }
   /** The element of a table of `size` f32 at the position in each lane of x (i32, within the table). */
-  | { readonly kind: 'lookup'; readonly type: 'f32'; readonly buffer: string; readonly size: number; readonly x: Expr; readonly lanes: number }
+  | {
+      readonly kind: 'lookup';
+      readonly type: 'f32';
+      readonly buffer: string;
+      readonly size: number;
+      readonly x: Expr;
+      readonly lanes: number;
+    }
   /** Word `counter & 3` of Philox4x32-10 with counter (counter >> 2, step, stream, 0) and key (key0, key1). Type u32. */
   | {
       readonly kind: 'random';

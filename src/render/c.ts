@@ -216,13 +216,10 @@ class CRenderer {
     const raw = `(*(const ${storedVector[dtype]}${n}m *)(${name} + ${at}))`;
     switch (dtype) {
       case 'bf16':
-        return `((t_f32x${n})(__builtin_convertvector(${raw}, t_u32x${n}) << 16))`;
       case 'f16':
-        return `T_MAPC(t_u16x${n}, t_f32x${n}, ${n}, t_f16_load, ${raw})`;
       case 'i8':
-        return `__builtin_convertvector(${raw}, t_i32x${n})`;
       case 'u8':
-        return `__builtin_convertvector(${raw}, t_u32x${n})`;
+        return `t_load_${dtype}x${n}(${name} + ${at})`;
       case 'bool':
         return `(__builtin_convertvector(${raw}, t_i32x${n}) != 0)`;
       default:
@@ -235,7 +232,8 @@ class CRenderer {
     const n = value.lanes;
     // The narrowing itself is the store's: the value is only brought to the arithmetic type.
     const wide = arithmeticOf(kinds[dtype]);
-    const x = kinds[value.type] === kinds[dtype] ? this.expr(value) : this.#convert(this.expr(value), value.type, wide, n);
+    const exact = value.kind === 'cast' && value.type === dtype && (dtype === 'bf16' || dtype === 'f16') ? value.x : value;
+    const x = kinds[exact.type] === kinds[dtype] ? this.expr(exact) : this.#convert(this.expr(exact), exact.type, wide, n);
     const place = this.expr(at);
     if (n === 1) {
       const stored =
@@ -243,15 +241,17 @@ class CRenderer {
       this.#push(`${name}[${place}] = ${stored};`);
       return;
     }
+    if (dtype === 'f16' || dtype === 'bf16') {
+      this.#push(`t_store_${dtype}x${n}(${name} + ${place}, ${x});`);
+      return;
+    }
     const memory = `${storedVector[dtype]}${n}`;
     const stored =
-      dtype === 'f16' || dtype === 'bf16'
-        ? `T_MAPC(t_f32x${n}, t_u16x${n}, ${n}, t_${dtype}_store, ${x})`
-        : dtype === 'bool'
-          ? `__builtin_convertvector(-(${x}), ${memory})`
-          : dtypes[dtype].bytes === 1
-            ? `__builtin_convertvector(${x}, ${memory})`
-            : x;
+      dtype === 'bool'
+        ? `__builtin_convertvector(-(${x}), ${memory})`
+        : dtypes[dtype].bytes === 1
+          ? `__builtin_convertvector(${x}, ${memory})`
+          : x;
     this.#push(`*(${memory}m *)(${name} + ${place}) = ${stored};`);
   }
 
@@ -259,7 +259,7 @@ class CRenderer {
     const [f, t] = [kinds[from], kinds[to]];
     const wide = this.#wide(x, f, t, n);
     if (from === to) return wide;
-    if (to === 'f16' || to === 'bf16') return n === 1 ? `t_round_${to}(${wide})` : `T_MAP1(t_f32x${n}, ${n}, t_round_${to}, ${wide})`;
+    if (to === 'f16' || to === 'bf16') return n === 1 ? `t_round_${to}(${wide})` : `t_rounded_${to}x${n}(${wide})`;
     if (to === 'i8') return n === 1 ? `(int)(signed char)(${wide})` : `((${wide} << 24) >> 24)`;
     if (to === 'u8') return n === 1 ? `(unsigned)(unsigned char)(${wide})` : `(${wide} & 255)`;
     return wide;

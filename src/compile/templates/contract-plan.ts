@@ -98,7 +98,7 @@ function touched(of: 'a' | 'b', loops: readonly (Axis | { readonly axis: Axis; r
   return Math.min(span, count) * element;
 }
 /** Bytes a cycle that a core gets from beyond its own caches while it computes. */
-const farBytes = 10;
+export const farBytes = 10;
 
 /**
  * Cycles that a step of a register tile of `height` rows loses waiting for its operands: B's panel of `width` bytes a

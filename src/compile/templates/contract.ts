@@ -9,6 +9,7 @@ import { accumulatorType, axes, type Contraction, extentOf } from './contract-di
 import { type DotPlan, emitDot, planDot } from './contract-dot.js';
 import { emitPack, packedSize } from './contract-pack.js';
 import { planText, planVector, type VectorPlan } from './contract-plan.js';
+import { emitThin, planThin, type ThinPlan } from './contract-thin.js';
 import { emitOrderedSum, emitVector, packA, packB } from './contract-vector.js';
 
 export { accumulatorType, type ContractDim, type Contraction, type Element, type Operand } from './contract-dims.js';
@@ -53,10 +54,10 @@ function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): 
   return results * (vectorOut === 1 ? 2 / target.lanes : (vectorOut % 256 === 0 ? 12 : 2.5) * Math.max(1, c.buffers.length - 2));
 }
 
-/** A way to compute a contraction; no plan: the dot form. */
+/** A way to compute a contraction. */
 interface Candidate {
   readonly form: string;
-  readonly plan: VectorPlan | null;
+  readonly plan: VectorPlan | DotPlan | ThinPlan;
   readonly cycles: number;
 }
 
@@ -64,9 +65,13 @@ interface Candidate {
 const tileWidths = [1, 2, 3, 4, 5, 7];
 
 /** Ways that may be worth a measurement: the model's choice, then by its cycles the others. */
-function candidates(c: Contraction, dotCycles: number, target: TargetInfo): Candidate[] {
-  let best: Candidate = { form: 'dot', plan: null, cycles: dotCycles };
+function candidates(c: Contraction, dot: DotPlan, thin: ThinPlan | null, target: TargetInfo): Candidate[] {
+  let best: Candidate = { form: 'dot', plan: dot, cycles: dot.cycles };
   const all = [best];
+  if (thin) {
+    all.push({ form: 'thin', plan: thin, cycles: thin.cycles });
+    if (thin.cycles < best.cycles) best = all[1];
+  }
   /** `margin`: the share of the best so far that a form must come below: the given orientation wins ties. */
   const weigh = (form: string, of: Contraction, v: number, beyond: number, margin: number): void => {
     const ways = (only?: number): Candidate[] =>
@@ -111,21 +116,26 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
   const dot = planDot(c, target);
   const turned = planDot(exchanged(c), target);
   const bestDot = turned.cycles < dot.cycles ? turned : dot;
-  const ways = candidates(c, bestDot.cycles, target);
-  if (!target.choosePlan) return emit(c, ways[0].plan ?? bestDot);
+  const [straight, crossed] = [planThin(c, target), planThin(exchanged(c), target)];
+  const thin = straight && crossed ? (crossed.cycles < straight.cycles ? crossed : straight) : (straight ?? crossed);
+  const settled = [straight, crossed].find((p) => p?.isSettled);
+  if (settled) return emit(c, settled);
+  const ways = candidates(c, bestDot, thin, target);
+  if (!target.choosePlan) return emit(c, ways[0].plan);
   const name = contractionText(c);
   const distinct = new Map<string, Candidate>();
   for (const w of ways) {
-    const text = w.plan ? `${w.form} ${planText(w.plan)}` : w.form;
+    const text = 'split' in w.plan ? `${w.form} ${planText(w.plan)}` : w.form;
     if (!distinct.has(text)) distinct.set(text, w);
   }
   const texts = [...distinct.keys()];
   const chosen = distinct.get(texts[target.choosePlan(name, texts)]);
-  const { kernels, temporaries } = emit(c, chosen?.plan ?? bestDot);
+  const { kernels, temporaries } = emit(c, (chosen ?? ways[0]).plan);
   return { kernels: kernels.map((k) => ({ ...k, contraction: name })), temporaries };
 }
 
-function emit(c: Contraction, best: VectorPlan | DotPlan): ContractKernels {
+function emit(c: Contraction, best: Candidate['plan']): ContractKernels {
+  if ('line' in best) return { kernels: [emitThin(best)], temporaries: [] };
   if (!('split' in best)) return { kernels: [emitDot(best)], temporaries: [] };
   const type = accumulatorType(c);
   const kernels: Kernel[] = [];

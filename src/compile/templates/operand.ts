@@ -20,14 +20,14 @@ export function vectorAt(c: Contraction, o: Operand, at: Ix, lanes: number): Ele
     const x = load(o.buffer, o.dtype, at.toExpr(), lanes);
     return { body: [], value: o.dtype === 'f32' || o.dtype === 'f16' || o.dtype === 'bf16' ? x : cast('f32', x) };
   }
-  const { body, value } = o.element(at.add(Ix.variable('c_l', lanes)));
-  const vector = vectorizeValue(body, value, 'c_l', lanes, vectorBuffers(c));
+  const { body, value } = o.element(at.add(Ix.variable('c_lane', lanes)));
+  const vector = vectorizeValue(body, value, 'c_lane', lanes, vectorBuffers(c));
   if (vector) return vector;
   // One after another, into an array.
   const run = (o.fresh as () => string)();
-  const store: Stmt = { kind: 'store', buffer: run, index: variable('c_l'), value };
+  const store: Stmt = { kind: 'store', buffer: run, index: variable('c_lane'), value };
   return {
-    body: [{ kind: 'local', name: run, type: 'f32', size: lanes }, loop('c_l', 0, lanes, [...body, store], { mode: 'simd' })],
+    body: [{ kind: 'local', name: run, type: 'f32', size: lanes }, loop('c_lane', 0, lanes, [...body, store], { mode: 'simd' })],
     value: load(run, 'f32', index(0), lanes),
   };
 }
