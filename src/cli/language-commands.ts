@@ -79,7 +79,7 @@ const sampling = (command: Command, maxTokens: number): Command =>
     .option('--temperature <x>', '0: always the most likely token (default: what the model advises, or 1)', least0)
     .option('--top-k <n>', 'only the n most likely tokens', wholeNumber(0))
     .option('--top-p <x>', 'only the most likely tokens that together reach this probability', share)
-    .option('--min-p <x>', "only tokens at least this share as likely as the most likely one", share)
+    .option('--min-p <x>', 'only tokens at least this share as likely as the most likely one', share)
     .option('--repetition-penalty <x>', 'divides the logits of tokens that were there', positiveNumber)
     .option('--seed <n>', 'of the draws (default: another text every time)', wholeNumber(0, 2 ** 31 - 1))
     .option('--stop <text>', 'end before this text; again for more', append);
@@ -102,7 +102,7 @@ export function addLanguageCommands(program: Command): void {
       .allowUnknownOption()
       .allowExcessArguments()
       // The keys are listed by the library, which is loaded when they are wanted.
-      .addHelpText('after', '\nKeys: tenon ' + name + ' --print-config shows them with their values; the guide explains them.')
+      .addHelpText('after', `\nKeys: tenon ${name} --print-config shows them with their values; the guide explains them.`)
       .action(async (file: string | undefined, options: RunCommandOptions, command: Command) =>
         (await import('./commands/run-language-model.js')).runLanguageModel(name, file, options, command.args),
       );
@@ -115,16 +115,22 @@ export function addLanguageCommands(program: Command): void {
     128,
   ).action(async (model: string, options: GenerateCommandOptions) => (await import('./commands/generate.js')).generate(model, options));
   sampling(
-    loading(program.command('chat').description('Talk with a model in the terminal: /reset, /save FILE, /exit.').argument('<model>', MODEL)).option(
-      '--system <text>',
-      'the first message: how to behave',
-    ),
+    loading(
+      program.command('chat').description('Talk with a model in the terminal: /reset, /save FILE, /exit.').argument('<model>', MODEL),
+    ).option('--system <text>', 'the first message: how to behave'),
     512,
   ).action(async (model: string, options: ChatCommandOptions) => (await import('./commands/chat.js')).chat(model, options));
-  loading(program.command('perplexity').description("How well a model predicts documents: a text file's lines or a JSON-lines file's rows.").argument('<model>', MODEL))
+  loading(
+    program
+      .command('perplexity')
+      .description("How well a model predicts documents: a text file's lines or a JSON-lines file's rows.")
+      .argument('<model>', MODEL),
+  )
     .requiredOption('--data <file>', 'the documents')
     .option('--batch-size <n>', 'documents a step', wholeNumber(1), 32)
-    .action(async (model: string, options: PerplexityCommandOptions) => (await import('./commands/perplexity.js')).perplexity(model, options));
+    .action(async (model: string, options: PerplexityCommandOptions) =>
+      (await import('./commands/perplexity.js')).perplexity(model, options),
+    );
   program
     .command('merge')
     .description('Add an adapter to its base: a model that needs no adapter.')

@@ -1,7 +1,9 @@
 /** @file The commands and their options. Each command's code is loaded when it runs, so that help and mistakes are quick. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from './failure.js';
+import { addLanguageCommands } from './language-commands.js';
 import { deviceNames, inputShapes, oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
+import { addServeCommand } from './serve-command.js';
 import { version } from './version.js';
 
 /** Names of the data sets; `datasets.ts` says what they are. */
@@ -138,6 +140,11 @@ function makeProgram(): Command {
     .option('--no-measure', 'do not time a product of matrices on each (about half a second a device)')
     .addOption(json())
     .action(async (options: DevicesOptions) => (await import('./commands/devices.js')).devices(options));
+  addLanguageCommands(program);
+  addServeCommand(program, async (model, options) => {
+    const [{ serve }, { openEngine }] = await Promise.all([import('./commands/serve.js'), import('../llm/open-model-node.js')]);
+    return serve(model, options, openEngine);
+  });
   // Messages are printed by main.ts, as one line.
   for (const command of [program, ...program.commands])
     command

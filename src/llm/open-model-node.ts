@@ -14,6 +14,7 @@ import { languageModel } from '../zoo/index.js';
 import { applyChatTemplate } from './chat-template.js';
 import { fromGguf } from './from-gguf.js';
 import { TextGenerator } from './generate.js';
+import type { HubProgress } from './hub-node.js';
 import { fromPretrained, type GenerationConfig, type Pretrained, type PretrainedOptions, readJson } from './pretrained-node.js';
 import type { ChatMessage, Sampling, TextEngine, TextPiece, TextRequest } from './text-engine.js';
 import { Tokenizer } from './tokenizer.js';
@@ -46,7 +47,7 @@ async function locate(name: string, options: OpenModelOptions): Promise<string> 
   return downloadModel(name, {
     ...(options.revision === undefined ? {} : { revision: options.revision }),
     ...(options.signal ? { signal: options.signal } : {}),
-    ...(options.onProgress ? { onProgress: (p: { share: number }) => options.onProgress?.(p.share) } : {}),
+    ...(options.onProgress ? { onProgress: (p: HubProgress) => options.onProgress?.(p.allReceived / Math.max(1, p.allTotal)) } : {}),
   });
 }
 
@@ -167,7 +168,13 @@ export class LocalEngine implements TextEngine {
   }
   renderChat(messages: readonly ChatMessage[]): Int32Array {
     const { tokenizer } = this.#pretrained;
-    return tokenizer.encode(applyChatTemplate(tokenizer, messages, { addGenerationPrompt: true }));
+    return tokenizer.encode(
+      applyChatTemplate(
+        tokenizer,
+        messages.map((m) => ({ ...m })),
+        { addGenerationPrompt: true },
+      ),
+    );
   }
   async *generate(prompt: Int32Array, request: TextRequest): AsyncGenerator<TextPiece, void, void> {
     for await (const { text, tokens, finish } of this.#generator.stream(prompt, request)) yield { text, tokens: tokens.length, finish };

@@ -45,6 +45,8 @@ export interface TrainingProgress {
   readonly left: number;
   readonly loss: number | null;
   readonly learningRate: number;
+  /** Arithmetic of a token's step, forward and backward. */
+  readonly flopsPerToken: number;
 }
 export interface TrainTokensOptions {
   readonly objective: Objective;
@@ -174,6 +176,7 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
         left: (total - event.epoch * parts.size - event.step) * perStep + (evaluations - event.epoch) * (evaluated / (evaluations + 1)),
         loss: event.logs.loss ?? null,
         learningRate: typeof rate === 'number' ? rate : rate.at(step),
+        flopsPerToken: flopsPerToken(model),
       });
     },
     async onEpochEnd(epoch, logs) {
@@ -217,6 +220,16 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
     checkpoint: history.checkpoint,
     estimate,
   };
+}
+
+/** 2 operations a weight forward, 2 for the gradient of what goes in, and 2 for the weight's own where it is trained; the table is looked up. */
+export function flopsPerToken(model: CausalLM): number {
+  const { vocabSize, hiddenSize } = model.config;
+  const size = (list: readonly { readonly size: number }[]): number => list.reduce((n, v) => n + v.size, 0);
+  // A tied table is the output matrix too.
+  const table = model.config.tieEmbeddings ? 0 : vocabSize * hiddenSize;
+  const trained = size(model.trainableWeights);
+  return 4 * (size(model.weights) - table) + 2 * Math.max(0, trained - (trained > table ? table : 0));
 }
 
 interface Memory {

@@ -67,20 +67,21 @@ export function cNarrowTypes(): string {
     ] as const;
     const own: Partial<Record<string, string>> = {};
     if (n === 16) {
-      own['i8'] = '__builtin_ia32_pmovsxbd512_mask((t_qi)x, (t_i32x16){}, (t_u16)-1)';
-      own['u8'] = '__builtin_ia32_pmovzxbd512_mask((t_qi)x, (t_i32x16){}, (t_u16)-1)';
-      own['u16'] = '__builtin_ia32_pmovzxwd512_mask((t_hi16)x, (t_i32x16){}, (t_u16)-1)';
+      own.i8 = '__builtin_ia32_pmovsxbd512_mask((t_qi)x, (t_i32x16){}, (t_u16)-1)';
+      own.u8 = '__builtin_ia32_pmovzxbd512_mask((t_qi)x, (t_i32x16){}, (t_u16)-1)';
+      own.u16 = '__builtin_ia32_pmovzxwd512_mask((t_hi16)x, (t_i32x16){}, (t_u16)-1)';
     } else if (n === 8) {
-      own['i8'] = '__builtin_ia32_pmovsxbd256((t_qi)(t_di){*(const t_i64m *)p})';
-      own['u8'] = '__builtin_ia32_pmovzxbd256((t_qi)(t_di){*(const t_i64m *)p})';
-      own['u16'] = '__builtin_ia32_pmovzxwd256((t_hi8)x)';
+      own.i8 = '__builtin_ia32_pmovsxbd256((t_qi)(t_di){*(const t_i64m *)p})';
+      own.u8 = '__builtin_ia32_pmovzxbd256((t_qi)(t_di){*(const t_i64m *)p})';
+      own.u16 = '__builtin_ia32_pmovzxwd256((t_hi8)x)';
     }
     const macro = n === 16 ? '__AVX512F__' : '__AVX2__';
     for (const [from, to] of ints) {
       const start = `T_FN t_${to}x${n} t_load_${from}x${n}(const void *p) { t_${from}x${n} x = *(const t_${from}x${n}m *)p;`;
       const plain = `${start} return __builtin_convertvector(x, t_${to}x${n}); }`;
       const special = own[from];
-      if (special) rows.push(`#if defined(${macro}) && !defined(__clang__)`, `${start} return (t_${to}x${n})${special}; }`, '#else', plain, '#endif');
+      if (special)
+        rows.push(`#if defined(${macro}) && !defined(__clang__)`, `${start} return (t_${to}x${n})${special}; }`, '#else', plain, '#endif');
       else rows.push(plain);
     }
     rows.push(`T_FN t_f32x${n} t_load_bf16x${n}(const void *p) { return (t_f32x${n})(t_load_u16x${n}(p) << 16); }`);
@@ -97,7 +98,8 @@ export function cNarrowTypes(): string {
         : n === 8
           ? ['__F16C__', '__builtin_ia32_vcvtph2ps256(*(const t_hi8m *)p)']
           : null;
-    if (own16) rows.push(`#ifdef ${own16[0]}`, `T_FN t_f32x${n} t_load_f16x${n}(const void *p) { return ${own16[1]}; }`, '#else', ...half, '#endif');
+    if (own16)
+      rows.push(`#ifdef ${own16[0]}`, `T_FN t_f32x${n} t_load_f16x${n}(const void *p) { return ${own16[1]}; }`, '#else', ...half, '#endif');
     else rows.push(...half);
     const narrow = `__builtin_convertvector(r, t_u16x${n})`;
     const pmov = n === 16 ? '(t_u16x16)__builtin_ia32_pmovdw512_mask((t_i32x16)r, (t_hi16){}, (t_u16)-1)' : null;
@@ -113,7 +115,12 @@ export function cNarrowTypes(): string {
       ...(pmov ? ['#endif'] : []),
       '}',
     );
-    const whole = n === 16 ? ['__AVX512F__', '(t_u16x16)__builtin_ia32_vcvtps2ph512_mask(x, 0, (t_hi16){}, (t_u16)-1)'] : n === 8 ? ['__F16C__', '(t_u16x8)__builtin_ia32_vcvtps2ph256(x, 0)'] : null;
+    const whole =
+      n === 16
+        ? ['__AVX512F__', '(t_u16x16)__builtin_ia32_vcvtps2ph512_mask(x, 0, (t_hi16){}, (t_u16)-1)']
+        : n === 8
+          ? ['__F16C__', '(t_u16x8)__builtin_ia32_vcvtps2ph256(x, 0)']
+          : null;
     const one = `  t_u16x${n} r; for (int l = 0; l < ${n}; l++) r[l] = t_f16_store(x[l]); *(t_u16x${n}m *)p = r;`;
     rows.push(
       `T_FN void t_store_f16x${n}(void *p, t_f32x${n} x) {`,

@@ -100,6 +100,8 @@ export abstract class CausalLM extends Model {
   /** Null where the output matrix is the table of tokens. */
   abstract readonly lmHead: Linear | null;
   readonly computeDtype: 'f32' | 'bf16';
+  /** Whether training computes the blocks' activations again in the backward pass instead of keeping them. */
+  checkpointBlocks = false;
 
   constructor(options: LanguageModelOptions) {
     super(options.name === undefined ? {} : { name: options.name });

@@ -50,7 +50,9 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
     const seconds = (performance.now() - began) / 1000;
     const { tokens } = batches.stats;
     const result = { model: name, data: options.data, documents: shards.count, tokens, natsPerToken: loss, perplexity: Math.exp(loss) };
-    say(`${thousands(shards.count)} documents, ${thousands(tokens)} predicted tokens: ${loss.toFixed(4)} nats a token, perplexity ${result.perplexity.toFixed(2)} (${seconds.toFixed(1)} s)`);
+    say(
+      `${thousands(shards.count)} documents, ${thousands(tokens)} predicted tokens: ${loss.toFixed(4)} nats a token, perplexity ${result.perplexity.toFixed(2)} (${seconds.toFixed(1)} s)`,
+    );
     if (options.json !== undefined) await writeJson(options.json, { ...result, seconds, device: currentDevice().name });
   } finally {
     line.clear();
