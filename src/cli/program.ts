@@ -60,6 +60,20 @@ export interface DevicesOptions {
   readonly measure: boolean;
   readonly json?: string;
 }
+/** Of `tenon tokenizer train`. */
+export interface TrainTokenizerCommandOptions {
+  readonly vocabSize: number;
+  readonly out: string;
+  readonly special?: readonly string[];
+  readonly minFrequency: number;
+  readonly chatTemplate?: 'chatml';
+  readonly json?: string;
+}
+/** Of `tenon tokenizer encode`. */
+export interface EncodeTokenizerOptions {
+  readonly specialTokens?: boolean;
+  readonly json?: string;
+}
 
 const dataset = (otherwise: string): Option => new Option('--dataset <name>', `the data set (default: ${otherwise})`).choices(datasetNames);
 const dataDir = (): Option =>
@@ -140,18 +154,50 @@ function makeProgram(): Command {
     .option('--no-measure', 'do not time a product of matrices on each (about half a second a device)')
     .addOption(json())
     .action(async (options: DevicesOptions) => (await import('./commands/devices.js')).devices(options));
+  addTokenizer(program);
   addLanguageCommands(program);
   addServeCommand(program, async (model, options) => {
     const [{ serve }, { openEngine }] = await Promise.all([import('./commands/serve.js'), import('../llm/open-model-node.js')]);
     return serve(model, options, openEngine);
   });
   // Messages are printed by main.ts, as one line.
-  for (const command of [program, ...program.commands])
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)])
     command
       .exitOverride()
-      .configureOutput({ outputError: () => undefined })
+      .configureOutput({ outputError: () => undefined, writeErr: () => undefined })
       .showSuggestionAfterError();
   return program;
+}
+
+function addTokenizer(program: Command): void {
+  const tokenizer = program.command('tokenizer').description('Learn a vocabulary from texts, or see what a tokenizer makes of one.');
+  tokenizer
+    .command('train')
+    .description('Learn a byte-level BPE vocabulary and write tokenizer.json and tokenizer_config.json.')
+    .argument('<files...>', 'text files in UTF-8, plain or gzipped')
+    .option('--vocab-size <n>', 'tokens in all: special ones, 256 bytes and merges', wholeNumber(257, 2 ** 22), 8192)
+    .requiredOption('--out <dir>', 'the folder that the files are written to')
+    .option(
+      '--special <token>',
+      'a special token, again for each further one; the first begins and ends documents (default: those of ChatML)',
+      (token: string, before: readonly string[] = []) => [...before, token],
+    )
+    .option('--min-frequency <n>', 'pairs that occur less often are not merged', wholeNumber(1), 2)
+    .addOption(new Option('--chat-template <name>', 'write a chat template too').choices(['chatml']))
+    .addOption(json())
+    .action(async (files: string[], options: TrainTokenizerCommandOptions) =>
+      (await import('./commands/tokenizer.js')).trainCommand(files, options),
+    );
+  tokenizer
+    .command('encode')
+    .description('The ids of a text and what each of them stands for.')
+    .argument('<dir>', 'a folder with a tokenizer.json')
+    .argument('<text>', 'the text')
+    .option('--special-tokens', 'with the special tokens that the tokenizer puts around a text')
+    .addOption(json())
+    .action(async (dir: string, text: string, options: EncodeTokenizerOptions) =>
+      (await import('./commands/tokenizer.js')).encodeCommand(dir, text, options),
+    );
 }
 
 /** Runs the command line and gives its exit code. Throws what the commands throw, UsageError for a wrong command line. */
@@ -168,8 +214,11 @@ export async function parseAndRun(argv: readonly string[]): Promise<number> {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return 0;
     const command = program.commands.find((c) => c.name() === argv[0]);
-    throw new UsageError(
-      `${error.message.replace(/^error: /, '').replace(/([^.?!)])$/, '$1.')} See ${command ? `tenon ${command.name()}` : 'tenon'} --help.`,
-    );
+    const part = command?.commands.find((c) => c.name() === argv[1]);
+    const name = ['tenon', command?.name(), part?.name()].filter((word) => word !== undefined).join(' ');
+    // A command of several parts, without one of them.
+    const message =
+      error.code === 'commander.help' ? `${argv[0]}: expected ${command?.commands.map((c) => c.name()).join(' or ')}` : error.message;
+    throw new UsageError(`${message.replace(/^error: /, '').replace(/([^.?!)])$/, '$1.')} See ${name} --help.`);
   }
 }
