@@ -44,7 +44,8 @@ export class BpeMerger {
     if (known) return known;
     const parts = this.#split(word);
     if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
-    this.#cache.set(word, parts);
+    // A copy: a word cut out of a text would keep all of the text in memory.
+    this.#cache.set(Array.from(word).join(''), parts);
     return parts;
   }
 

@@ -1,6 +1,5 @@
 /** @file The worker in which strangers' patterns and templates run. `guardedThread` is sent as text, so it uses nothing from outside of itself. */
 
-import type { MessagePort } from 'node:worker_threads';
 import type * as Jinja from '@huggingface/jinja';
 import type { LibraryModule, LibraryTokenizer } from './library.js';
 import type { makeRenderer, RaisedError, Render } from './render-template.js';
@@ -26,7 +25,7 @@ export type GuardAnswer =
   | { readonly failure: string; readonly isRaised: boolean };
 
 export interface GuardData {
-  readonly port: MessagePort;
+  readonly port: { on(event: 'message', listener: (request: GuardRequest) => void): unknown; postMessage(answer: GuardAnswer): void };
   readonly flag: Int32Array;
   /** The address of a module of ours, from which packages are found. */
   readonly root: string;

@@ -10,8 +10,12 @@ export interface LibraryTokenizer {
     ids: readonly number[],
     options: { readonly skip_special_tokens: boolean; readonly clean_up_tokenization_spaces: boolean },
   ): string;
+  /** The words of a part of a text without added tokens. */
+  pre_tokenizer: ((text: string) => readonly string[]) | null;
   readonly model: {
-    /** Of a BPE model: the tokens of a word. */
+    /** The tokens of words. */
+    encode?: (words: readonly string[]) => string[];
+    /** Of a BPE model: those of a word. */
     bpe?: (word: string) => string[];
   };
 }

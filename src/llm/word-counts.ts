@@ -1,24 +1,16 @@
 /** @file Words of texts, split as a tokenizer.json's Split splits them, and how often each occurs. */
 import { ConfigError, quote, reasonOf } from '../base/errors.js';
-import { type LibrarySplit, library } from './library.js';
+import { splitOf } from './quick-bpe.js';
 
 /** Splits a text into the matches of a pattern and what is between them. Throws ConfigError for a malformed pattern. */
 export function wordSplitter(regex: string): (text: string) => readonly string[] {
-  let splitter: LibrarySplit;
   try {
-    splitter = new library.SplitPreTokenizer({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false });
+    return splitOf({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false });
   } catch (error) {
     throw new ConfigError(
       `trainTokenizer: the pattern is malformed (${reasonOf(error)}). Expected a regular expression, received ${quote(regex)}.`,
     );
   }
-  return (text) => {
-    // Much faster than a walk over the matches, and the same where they leave nothing out.
-    const words: readonly string[] = text.match(splitter.pattern) ?? [];
-    let length = 0;
-    for (const word of words) length += word.length;
-    return length === text.length && !words.includes('') ? words : splitter.pre_tokenize_text(text);
-  };
 }
 
 /** Words and their numbers of occurrences. */
