@@ -86,11 +86,21 @@ function index(id: unknown, token: string): number {
 }
 
 /** The parts of a normalizer or pre-tokenizer, whether it is a sequence or one. */
-function steps(part: unknown, list: 'normalizers' | 'pretokenizers'): Readonly<Record<string, unknown>>[] {
+function steps(part: unknown, list: 'normalizers' | 'pretokenizers', depth = 0): Readonly<Record<string, unknown>>[] {
   if (!isRecord(part)) return [];
   if (part.type !== 'Sequence') return [part];
+  if (depth > 8) return refuse('is nested too deeply. Expected sequences of steps.');
   const inner: unknown = part[list];
-  return Array.isArray(inner) ? inner.flatMap((p: unknown) => steps(p, list)) : [];
+  return Array.isArray(inner) ? inner.flatMap((p: unknown) => steps(p, list, depth + 1)) : [];
+}
+
+/** tokenizer.json again; what is nested beyond the stack has no text. */
+function textOf(json: unknown): string {
+  try {
+    return JSON.stringify(json);
+  } catch {
+    return refuse('is nested too deeply. Expected a parsed tokenizer.json.');
+  }
 }
 
 /** The patterns by which a byte-level tokenizer splits, one after another. */
@@ -173,7 +183,7 @@ export function tokenizerMetadata(files: TokenizerFiles, size: number, model: Re
   out.push(['tokenizer.ggml.add_bos_token', bool(bos)], ['tokenizer.ggml.add_eos_token', bool(eos)]);
   const template = files.chatTemplate ?? templateOf(config.chat_template);
   if (template !== null) out.push(['tokenizer.chat_template', text(template)]);
-  out.push(['tokenizer.huggingface.json', text(JSON.stringify(parsed.json))]);
+  out.push(['tokenizer.huggingface.json', text(textOf(parsed.json))]);
   return out;
 }
 

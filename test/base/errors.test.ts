@@ -10,3 +10,8 @@ test('errors quote short values whole and the beginning of long ones', () => {
   // 79 characters, then a pair that the cut would halve.
   expect(quote(`${'x'.repeat(78)}😀${'y'.repeat(90)}`)).toBe(`"${'x'.repeat(78)}… (172 characters)`);
 });
+
+test('and say of what JSON has no text for what it is', () => {
+  expect(quote(12n)).toBe('12');
+  expect(quote(JSON.parse(`${'['.repeat(2e5)}${']'.repeat(2e5)}`))).toBe('a value that JSON cannot show');
+});

@@ -9,6 +9,7 @@ import { concatBytes } from '../../src/base/bytes.js';
 import { dtypes } from '../../src/base/dtype.js';
 import { TenonError } from '../../src/base/errors.js';
 import { size } from '../../src/base/shape.js';
+import { turn } from '../../src/base/turn.js';
 import { encodeUtf8 } from '../../src/io/bytes.js';
 import { type GgufContent, ggufFile, ggufPieces } from '../../src/io/gguf.js';
 import { readSafetensors, type TensorData, type TensorMap, writeSafetensors } from '../../src/io/safetensors.js';
@@ -30,6 +31,8 @@ export interface Outcome {
 const MAX_MESSAGE = 2000;
 
 async function sample(outcome: Outcome, what: string, read: () => void | Promise<void>): Promise<void> {
+  // The test's process must answer its runner meanwhile.
+  if ((outcome.read + outcome.refused) % 50 === 0) await turn();
   try {
     await read();
     outcome.read++;
@@ -132,6 +135,32 @@ export async function fuzzGguf(count: number, seed: number): Promise<Outcome> {
         const model = await fromGguf(file, 'm.gguf');
         for (const { dtype, shape, data } of model.tensors) checkTensor({ dtype, shape, data: await data() });
       }
+    });
+  }
+  return outcome;
+}
+
+/** Exports of models whose config.json or tokenizer.json is damaged. */
+export async function fuzzExport(count: number, seed: number): Promise<Outcome> {
+  const outcome = { read: 0, refused: 0 };
+  const random = new Random(seed);
+  const models = (['llama', 'gpt2', 'qwen3'] as const).map((type) => ({
+    config: JSON.stringify(configOf(type)),
+    tensors: tensorsOf(shapesOf(type)),
+  }));
+  const tokenizers = [JSON.stringify(byteLevelTokenizer('qwen2')), JSON.stringify(sentencePieceTokenizer())];
+  for (let i = 0; i < count; i++) {
+    const { config, tensors: entries } = random.of(models);
+    const tokenizer = random.of(tokenizers);
+    await sample(outcome, `export ${seed}/${i}`, async () => {
+      const [c, t] = i % 2 === 0 ? [mutateJson(config, random), tokenizer] : [config, mutateJson(tokenizer, random)];
+      let [parsed, json]: unknown[] = [];
+      try {
+        [parsed, json] = [JSON.parse(c), JSON.parse(t)];
+      } catch {
+        throw new TenonError('no JSON any more');
+      }
+      await collect(ggufEntries(parsed, { json, config: sentencePieceConfig }, entries, 'bf16'));
     });
   }
   return outcome;

@@ -84,7 +84,7 @@ function join(...pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Deeper than any stack that a reader may take. */
-const deep = (n: number): string => `${'['.repeat(n)}${']'.repeat(n)}`;
+const deep = (open: string, close: string): string => open.repeat(20_000) + close.repeat(20_000);
 const strange: readonly string[] = [
   'null',
   'true',
@@ -101,7 +101,8 @@ const strange: readonly string[] = [
   '[]',
   '{}',
   '[[]]',
-  deep(50_000),
+  deep('[', ']'),
+  `${'{"type":"Sequence","normalizers":['.repeat(20_000)}${']}'.repeat(20_000)}`,
   `"${'x'.repeat(100_000)}"`,
 ];
 
@@ -109,11 +110,13 @@ const strange: readonly string[] = [
 export function mutateJson(text: string, random: Random): string {
   let out = text;
   for (let n = 1 + random.below(3); n > 0; n--) {
-    const places = [...out.matchAll(/"(?:[^"\\]|\\.){0,200}"|-?\d+(?:\.\d+)?|[[\]{}:,]/g)];
+    // Mostly values and names; now and then what stands between them.
+    const any = random.below(6) === 0;
+    const places = [...out.matchAll(any ? /[[\]{}:,]/g : /"(?:[^"\\]|\\.){0,200}"|-?\d+(?:\.\d+)?|true|false|null/g)];
     if (places.length === 0) return out;
     const place = random.of(places);
-    const other = random.below(4) === 0 ? (places.length > 0 ? random.of(places)[0] : '') : random.of(strange);
-    out = out.slice(0, place.index) + (random.below(8) === 0 ? '' : other) + out.slice(place.index + place[0].length);
+    const other = any || random.below(4) === 0 ? random.of(places)[0] : random.of(strange);
+    out = out.slice(0, place.index) + (any && random.below(2) === 0 ? '' : other) + out.slice(place.index + place[0].length);
   }
   return out;
 }

@@ -76,6 +76,8 @@ describe('safetensors', () => {
     ['an extent beyond integers', file({ a: entry('U8', [2 ** 53, 0], 0, 0) }), 'malformed shape'],
     ['offsets reversed', file({ a: entry('U8', [0], 1, 0) }, [0]), 'lies outside the file'],
     ['offsets that are no pair', file({ a: { dtype: 'U8', shape: [], data_offsets: [0] } }, [0]), 'malformed data_offsets'],
+    ['lists beyond the stack', file(`{"a":{"dtype":${'['.repeat(2e5)}${']'.repeat(2e5)}}}`), 'unknown dtype'],
+    ['a hundred dimensions', file({ a: entry('U8', new Array(100).fill(1), 0, 1) }, [0]), 'Expected a list of at most 64 integers'],
     ['an unknown field', file({ a: { ...entry('U8', [], 0, 1), extra: 1 } }, [0]), 'unknown field "extra"'],
     ['a BOOL of 2', file({ a: entry('BOOL', [1], 0, 1) }, [2]), 'holds a BOOL'],
     ['metadata of numbers', file({ __metadata__: { a: 1 } }), '__metadata__ is malformed'],

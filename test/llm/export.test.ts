@@ -230,6 +230,11 @@ describe('tokenizers', () => {
 
 describe('refuses to write', () => {
   const odd = (change: Partial<TokenizerJson>): TokenizerJson => ({ ...byteLevelTokenizer(), ...change });
+  const nested = (depth: number): unknown => {
+    let step: unknown = { type: 'NFC' };
+    for (let i = 0; i < depth; i++) step = { type: 'Sequence', normalizers: [step] };
+    return step;
+  };
   const model = (change: object): TokenizerJson => odd({ model: { ...byteLevelTokenizer().model, ...change } });
   it.each<[string, TokenizerJson, string]>([
     ['another kind of tokenizer', model({ type: 'Unigram' }), 'is of type "Unigram". Expected BPE'],
@@ -262,6 +267,8 @@ describe('refuses to write', () => {
       `Expected fewer than the model's ${VOCAB}`,
     ],
     ['one number twice', odd({ added_tokens: [{ id: 5, content: 'x', special: true }] }), 'two tokens of number 5'],
+    ['lists beyond the stack', odd({ padding: JSON.parse(`${'['.repeat(2e4)}${']'.repeat(2e4)}`) }), 'is nested too deeply'],
+    ['steps beyond the stack', odd({ normalizer: nested(2e4) }), 'is nested too deeply'],
     ['a number that is none', odd({ added_tokens: [{ id: 1e9, content: 'x' }] }), 'gives "x" the number 1000000000'],
   ])('%s', (_, json, message) => {
     expect(() => exported(json)).toThrow(ConfigError);
