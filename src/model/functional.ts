@@ -102,7 +102,8 @@ export class Functional<Y extends Outputs = Tensor> extends Model<Y, FunctionalO
   #hasLayers(): boolean {
     return #layers in this && this.#layers !== undefined;
   }
-  override exchange(replacements: Replacements): void {
+  /** @internal Puts layers in the place of others; `replaceLayers` does so in the whole tree. */
+  exchange(replacements: Replacements): void {
     // The calls themselves may belong to other models too, which keep their layers.
     this.calls = this.calls.map((c) => ({ ...c, layer: replacements.get(c.layer) ?? c.layer }));
     this.#layers = this.#layers.map((l) => replacements.get(l) ?? l);

@@ -7,13 +7,16 @@ import type { Layer } from '../layers/layer.js';
 
 /** New layers by the ones whose place they take. */
 export type Replacements = ReadonlyMap<Layer, Layer>;
-/** What models have. */
+/** Owners that hold layers where only they can put new ones. */
 interface Exchanging {
   exchange(replacements: Replacements): void;
+}
+const isExchanging = (layer: object): layer is Exchanging => 'exchange' in layer && typeof layer.exchange === 'function';
+/** Models, whose Programs are of the layers that they had. */
+interface Changing {
   changed(): void;
 }
-const isExchanging = (layer: object): layer is Exchanging =>
-  'exchange' in layer && typeof layer.exchange === 'function' && 'changed' in layer && typeof layer.changed === 'function';
+const isChanging = (layer: object): layer is Changing => 'changed' in layer && typeof layer.changed === 'function';
 
 /** `root` and every layer inside, each once, owners before what they hold. */
 export function layersOf(root: Layer): Layer[] {
@@ -29,7 +32,7 @@ export function layersOf(root: Layer): Layer[] {
 
 /** Makes the models in `root` forget the Programs of what they were. */
 export function markChanged(root: Layer): void {
-  for (const layer of layersOf(root)) if (isExchanging(layer)) layer.changed();
+  for (const layer of layersOf(root)) if (isChanging(layer)) layer.changed();
 }
 
 /**
@@ -55,8 +58,8 @@ export function replaceLayers(root: Layer, replacements: Replacements): void {
   markChanged(root);
 }
 
-/** The default of `exchange`: over the properties in which `Layer.sublayers` finds layers. */
-export function exchangeProperties(owner: Layer, replacements: Replacements): void {
+/** Over the properties in which `Layer.sublayers` finds layers. */
+function exchangeProperties(owner: Layer, replacements: Replacements): void {
   const seen = new Set<object>();
   const walk = (holder: object): void => {
     if (seen.has(holder)) return;

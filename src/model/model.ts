@@ -19,7 +19,6 @@ import { stepOnBatch } from '../train/on-batch.js';
 import { checkCompileOptions } from '../train/options.js';
 import { type PredictOptions, predictModel } from '../train/predict.js';
 import { isStream, type Stream } from '../train/source.js';
-import { exchangeProperties, type Replacements } from './layer-tree.js';
 import type { SaveOptions } from './save.js';
 import { type SummaryOptions, summarize } from './summary.js';
 
@@ -81,10 +80,6 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
   /** What it is for, of Hugging Face's task types, where its class says so: files of adapters tell it. */
   get task(): string | null {
     return null;
-  }
-  /** @internal Puts layers in the place of others among its own; `replaceLayers` does so in the whole tree. */
-  exchange(replacements: Replacements): void {
-    exchangeProperties(this, replacements);
   }
 
   // ---- for train/

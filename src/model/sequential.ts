@@ -69,7 +69,8 @@ export class Sequential extends Model<Tensor, SequentialOptions> {
     this.changed();
     return layer;
   }
-  override exchange(replacements: Replacements): void {
+  /** @internal Puts layers in the place of others; `replaceLayers` does so in the whole tree. */
+  exchange(replacements: Replacements): void {
     this.#layers.forEach((l, i) => {
       this.#layers[i] = replacements.get(l) ?? l;
     });

@@ -76,11 +76,8 @@ function rowsOf(model: AnyModel | Layer, expandNested: boolean, indent: string):
 const callNumber = (model: HasCalls, t: SymbolicTensor): number =>
   Math.max(
     0,
-    model.calls.filter((c) => c.layer === callOf(model, t)?.layer).findIndex((c) => c.outputs.includes(t)),
+    model.calls.filter((c) => c.layer.name === t.producer?.layer.name).findIndex((c) => c.outputs.includes(t)),
   );
-/** Not the tensor's own: the model's layers may have been replaced. */
-const callOf = (model: HasCalls, t: SymbolicTensor): HasCalls['calls'][number] | undefined =>
-  model.calls.find((c) => c.outputs.includes(t));
 
 const tableWidth = (widths: readonly number[]): number => widths.reduce((n, w) => n + w + 3, 1);
 

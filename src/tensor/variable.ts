@@ -154,10 +154,9 @@ export class Variable implements GraphVariable, PendingWrite, Readable {
   }
   /** @internal Lets go of the content: its memory is free as soon as nobody else holds it, and reading it throws until it is assigned anew. */
   release(): void {
-    pendingWrites.delete(this);
+    this.abandon();
     this.#version++;
-    this.#pending = null;
-    this.#storage = null;
+    this.#pending = this.#storage = null;
   }
   /** @internal The content; pending writes must have been flushed. */
   get storage(): Storage {

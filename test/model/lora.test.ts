@@ -17,6 +17,7 @@ import { points } from '../train/support.js';
 import { expectClose, golden, goldenLlama, logitsOf, toTensor } from './lora-support.js';
 
 const copies = async (list: readonly Variable[]): Promise<number[][]> => Promise.all(list.map(async (v) => [...(await v.data())]));
+const meanSquare = (data: ArrayLike<number>): number => Array.from(data).reduce((n, v) => n + v * v, 0) / data.length;
 const slotsOf = (m: Model): Variable[] => m.optimizer.variables.filter((v) => v.rank > 0);
 const isFrozen = (l: Layer): boolean => l.trainableWeights.length === 0;
 /** Puts numbers into A and B, so that the adapter changes something. */
@@ -116,7 +117,7 @@ describe('applyLora', () => {
     // Uniform within ±1/√in: 20,000 draws come near the ends, and their variance is a third of the square.
     expect(most).toBeLessThanOrEqual(1 / 20);
     expect(most).toBeGreaterThan(0.0499);
-    expect(a.reduce((n: number, v: number) => n + v * v, 0) / a.length).toBeCloseTo(1 / 1200, 4);
+    expect(meanSquare(a)).toBeCloseTo(1 / 1200, 4);
     expect(await make(1).adapters.default.a.data()).toEqual(a);
     expect(await make(2).adapters.default.a.data()).not.toEqual(a);
     const table = sequential({ layers: [layers.embedding({ inputDim: 9, outputDim: 300, inputShape: [1] })] });
@@ -124,7 +125,7 @@ describe('applyLora', () => {
     const { a: zero, b } = (table.layers[0] as Lora).adapters.default;
     expect(new Set(await zero.data())).toEqual(new Set([0]));
     const values = await b.data();
-    expect(values.reduce((n: number, v: number) => n + v * v, 0) / values.length).toBeCloseTo(1, 0);
+    expect(meanSquare(values)).toBeCloseTo(1, 0);
   });
   it('wraps a Sequential CNN: only adapters train, by name of the layers', async () => {
     const m = picture();

@@ -68,7 +68,7 @@ describe.each(kinds)('%o with %i inputs', (kind, inputs) => {
         : t.data().then((v) => expect(v).toEqual(values));
     await exact(l.decoded(), decoded(rows, kind));
     await exact(last.decoded(), decoded(columns, kind));
-    await expectClose(net.apply(x), plain.apply(x), 'output', 1e-6);
+    await expectClose(net.apply<Tensor>(x), plain.apply<Tensor>(x), 'output', 1e-6);
     // The gradient goes through it to what is before.
     const gradient = (m: Sequential): Tensor => grad((t: Tensor) => m.apply<Tensor>(t).square().sum())(x);
     await expectClose(gradient(net), gradient(plain), 'gradient of x', 1e-5);
@@ -80,7 +80,7 @@ describe.each(kinds)('%o with %i inputs', (kind, inputs) => {
     const net = pair(inputs);
     const x = tensor(numbers(2 * inputs, 4), { shape: [2, inputs] });
     await quantizeModel(net, kind);
-    const y = await net.apply(x).data();
+    const y = await net.apply<Tensor>(x).data();
     const loaded = await loadModel(await net.toBytes());
     expect(loaded.weights.map((v) => `${v.name} ${v.dtype}`)).toEqual(net.weights.map((v) => `${v.name} ${v.dtype}`));
     expect(await loaded.apply(x).data()).toEqual(y);
@@ -112,7 +112,7 @@ describe('quantizeModel', () => {
       expect(new Set(net.weights.map((v) => v.dtype))).toEqual(new Set([type]));
       for (const v of plain.weights) v.assign(await v.read().cast(type).realize());
       const x = tensor(numbers(80), { shape: [2, 40] });
-      await expectClose(net.apply(x), plain.apply(x), type, 1e-6);
+      await expectClose(net.apply<Tensor>(x), plain.apply<Tensor>(x), type, 1e-6);
       expect((await quantizeModel(net, { type })).left.map((l) => l.reason)).toEqual([
         `${type} already`,
         `${type} already`,
@@ -168,19 +168,19 @@ describe('LoRA on quantized layers', () => {
       const net = pair(64);
       await quantizeModel(net, { type });
       const x = tensor(numbers(128, 3), { shape: [2, 64] });
-      const before = await net.apply(x).data();
+      const before = await net.apply<Tensor>(x).data();
       const { modules } = applyLora(net, { rank: 2, alpha: 4, seed: 1 });
       expect(modules).toEqual(type === 'nf4' ? ['l', 'm', 'd'] : ['l', 'm', 'd']);
-      expect(await net.apply(x).data()).toEqual(before);
+      expect(await net.apply<Tensor>(x).data()).toEqual(before);
       expect(net.trainableWeights.every((v) => v.name.startsWith('base_model/model/') && v.dtype === 'f32')).toBe(true);
       for (const v of net.trainableWeights) v.assign(tensor(numbers(v.size, 7), { shape: v.shape }));
       const { gradients } = valueAndGrad(() => net.apply<Tensor>(x).square().sum(), net.trainableWeights);
       for (const g of gradients) expect((await g.data()).some((v: number) => v !== 0)).toBe(true);
-      const y = net.apply(x);
+      const y = net.apply<Tensor>(x);
       await y.data();
       await mergeLora(net);
       expect(net.layers[0]).toBeInstanceOf(layers.Linear);
-      await expectClose(net.apply(x), y, 'merged', 1e-5);
+      await expectClose(net.apply<Tensor>(x), y, 'merged', 1e-5);
     });
   it('goes around what is quantized afterwards, and leaves quantized layers behind', async () => {
     const net = pair(64);
@@ -195,9 +195,9 @@ describe('LoRA on quantized layers', () => {
     expect((net.layers[0] as Lora).base).toBeInstanceOf(Quantized);
     expect(net.trainableWeights.map((v) => v.name)).toEqual(names);
     const x = tensor(numbers(64), { shape: [1, 64] });
-    await expectClose(net.apply(x), other.apply(x), 'either order', 1e-6);
+    await expectClose(net.apply<Tensor>(x), other.apply<Tensor>(x), 'either order', 1e-6);
     const saved = await loadModel(await net.toBytes());
-    await expectClose(saved.apply(x), net.apply(x), 'loaded', 1e-6);
+    await expectClose(saved.apply<Tensor>(x), net.apply<Tensor>(x), 'loaded', 1e-6);
     unloadLora(net);
     expect(net.layers.every((l) => l instanceof Quantized)).toBe(true);
     expect(() => applyLora(net, { rank: 1, alpha: 1, modulesToSave: ['l'] })).toThrow('it is quantized');
