@@ -6,25 +6,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DType } from '../../src/base/dtype.js';
 import { type ContractDim, type Contraction, contract } from '../../src/compile/templates/contract.js';
 import { type Expr, iadd, imul, index } from '../../src/kernel/kernel.js';
-import type { TargetInfo } from '../../src/kernel/target.js';
 import { cFlags, cPrelude, cScratchBytes, renderC } from '../../src/render/c.js';
+import { targetOf } from './target.js';
 
 const lanes = Number(process.argv[2] ?? 8);
 const cc = process.argv[3] ?? 'gcc';
 const filter = process.argv[4] ?? '';
 const threads = Number(process.argv[5] ?? 2);
-const target: TargetInfo = {
-  lanes,
-  registers: lanes === 16 ? 32 : 16,
-  hasFma: true,
-  elements: 'none',
-  threads,
-  l1: 32768,
-  l2: 512 * 1024,
-  maxBuffer: 2 ** 40,
-};
+const target = targetOf(lanes, threads);
 
 type Dims = { extent: number; a?: number; b?: number }[];
 interface Entry {
@@ -33,7 +25,7 @@ interface Entry {
   sizes: Record<string, number>;
 }
 
-function entry(name: string, batch: Dims, rows: Dims, cols: Dims, reduce: Dims): Entry {
+function entry(name: string, batch: Dims, rows: Dims, cols: Dims, reduce: Dims, dtype: DType = 'f32'): Entry {
   const all = [...batch, ...rows, ...cols];
   const strides: number[] = [];
   let out = 1;
@@ -52,8 +44,8 @@ function entry(name: string, batch: Dims, rows: Dims, cols: Dims, reduce: Dims):
       rows: full(rows, batch.length),
       cols: full(cols, batch.length + rows.length),
       reduce: full(reduce, null),
-      a: { buffer: 'a', offset: 0, dtype: 'f32' },
-      b: { buffer: 'b', offset: 0, dtype: 'f32' },
+      a: { buffer: 'a', offset: 0, dtype },
+      b: { buffer: 'b', offset: 0, dtype },
       epilogue: (acc, x, y, z) => [
         {
           kind: 'store',
@@ -63,22 +55,29 @@ function entry(name: string, batch: Dims, rows: Dims, cols: Dims, reduce: Dims):
         },
       ],
       buffers: [
-        { name: 'a', dtype: 'f32', access: 'read' },
-        { name: 'b', dtype: 'f32', access: 'read' },
+        { name: 'a', dtype, access: 'read' },
+        { name: 'b', dtype, access: 'read' },
         { name: 'out', dtype: 'f32', access: 'write' },
       ],
       label: name,
     },
   };
 }
-const matmul = (M: number, N: number, K: number, ta = false, tb = false) =>
+const matmul = (M: number, N: number, K: number, ta = false, tb = false, dtype: DType = 'f32') =>
   entry(
-    `${M}×${K}×${N}${ta ? ' Aᵀ' : ''}${tb ? ' Bᵀ' : ''}`,
+    `${M}×${K}×${N}${ta ? ' Aᵀ' : ''}${tb ? ' Bᵀ' : ''}${dtype === 'f32' ? '' : ` ${dtype}`}`,
     [],
     [{ extent: M, a: ta ? 1 : K }],
     [{ extent: N, b: tb ? K : 1 }],
     [{ extent: K, a: ta ? M : 1, b: tb ? 1 : N }],
+    dtype,
   );
+/** A layer of a Llama of SmolLM2-135M's shape on 1,024 tokens: x·Wᵀ, dy·W, dyᵀ·x. */
+const layer = (K: number, N: number, dtype: DType) => [
+  matmul(1024, N, K, false, true, dtype),
+  matmul(1024, K, N, false, false, dtype),
+  matmul(N, K, 1024, true, false, dtype),
+];
 const conv = (name: string, n: number, h: number, w: number, c: number, k: number, o: number) =>
   entry(
     name,
@@ -150,13 +149,20 @@ const entries = [
   matmul(1, 512, 512),
   matmul(1, 512, 512, false, true),
   matmul(64, 1, 512),
+  ...(['f32', 'bf16'] as const).flatMap((dtype) => [
+    ...layer(576, 576, dtype),
+    ...layer(576, 192, dtype),
+    ...layer(576, 1536, dtype),
+    ...layer(1536, 576, dtype),
+    ...layer(576, 49152, dtype),
+  ]),
 ].filter((e) => e.name.includes(filter));
 
 const driver = `
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-static double now(){struct timespec t;clock_gettime(CLOCK_MONOTONIC,&t);return t.tv_sec*1e3+t.tv_nsec*1e-6;}
+static double now(){struct timespec t;clock_gettime(CLOCK_PROCESS_CPUTIME_ID,&t);return t.tv_sec*1e3+t.tv_nsec*1e-6;}
 static float*al(long n){float*p=aligned_alloc(64,(n*4+4095)/4096*4096+4096);for(long i=0;i<n;i++)p[i]=((i*2654435761u)>>8&0xffff)/65536.f-0.5f;return p;}
 static double peak(){float r=0;double best=1e9;t_f32x${lanes === 1 ? 2 : lanes} c[12],a=(t_f32x${lanes === 1 ? 2 : lanes}){}+1.0001f,b=a*1e-9f;for(int i=0;i<12;i++)c[i]=a+(float)i;long N=1000000;for(int q=0;q<20;q++){double t=now();for(long k=0;k<N;k++){
 #pragma GCC unroll 12

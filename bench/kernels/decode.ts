@@ -1,5 +1,5 @@
 /**
- * @file Products of a few rows with a large matrix, which are limited by memory: `npx vite-node bench/kernels/decode.ts [lanes] [compiler] [filter]`.
+ * @file Products of a few rows with a large matrix, which are limited by memory: `npx vite-node bench/kernels/decode.ts [lanes] [compiler] [filter] [rows]`.
  * y[M, N] = x[M, K]·W[N, K]ᵀ with W in f32, bf16, f16, q8_0 and NF4, about as many rows as a model of 135 M weights has. Minima of several
  * runs, one and two threads, beside the rate at which the same memory is read.
  */
@@ -18,7 +18,8 @@ const lanes = Number(process.argv[2] ?? 16);
 const cc = process.argv[3] ?? 'gcc';
 const filter = process.argv[4] ?? '';
 const target = targetOf(lanes, 2);
-const [N, K] = [233600, 576];
+const N = Number(process.argv[5] ?? 233600);
+const K = 576;
 
 let serial = 0;
 const input = (dtype: DType, shape: number[]): Node => makeNode('input', [], { index: serial, name: `x${serial++}` }, dtype, shape);
@@ -57,7 +58,7 @@ static volatile float sink;
 static void readAll(void**b,long lo,long hi,void*scratch){(void)scratch;t_f32x${lanes} s[4]={};const float*p=b[0];for(long i=lo;i<hi;i++)for(int k=0;k<4;k++)s[k]+=*(const t_f32x${lanes}m*)(p+(i*4+k)*${lanes});sink=s[0][0]+s[1][0]+s[2][0]+s[3][0];}
 `;
 let source = cPrelude(target) + driver;
-let main = `int main(){long all=${N}L*${K}*4;pool=aligned_alloc(1<<21,all+(64<<20));for(long i=0;i<(all+(64<<20))/4;i++)((unsigned*)pool)[i]=0x2c002c00u+(unsigned)(i%97)*0x10001u;\n`;
+let main = `enum{REPS=${N > 1e5 ? 8 : 500}};int main(){long all=${N}L*${K}*4;pool=aligned_alloc(1<<21,all+(64<<20));for(long i=0;i<(all+(64<<20))/4;i++)((unsigned*)pool)[i]=0x2c002c00u+(unsigned)(i%97)*0x10001u;\n`;
 main += `for(int t=1;t<=2;t++){void*b[]={pool};job.run=readAll;job.b=b;job.items=all/4/${4 * lanes};job.threads=t;double best=1e9;for(int r=0;r<8;r++){double x=timed();if(x<best)best=x;}printf("memory, %d threads: %.1f GB/s\\n",t,all/best/1e6);}\n`;
 let n = 0;
 for (const [name, make] of Object.entries(weights))
@@ -70,7 +71,7 @@ for (const [name, make] of Object.entries(weights))
     const [{ kernel, buffers }] = program.calls;
     if (cScratchBytes(kernel) > 1 << 20) throw new Error(`${name}: too large a scratch`);
     source += renderC(kernel, `k${n}`);
-    main += `{at=0;void*b[]={${buffers.map((b) => `al(${program.buffers[b].size * 4}L)`).join(',')}};double one=0;for(int t=1;t<=2;t++){job.run=k${n};job.b=b;job.items=${kernel.grid.extent};job.threads=t;double best=1e9;for(int r=0;r<8;r++){double x=timed();if(x<best)best=x;}`;
+    main += `{at=0;void*b[]={${buffers.map((b) => `al(${program.buffers[b].size * 4}L)`).join(',')}};double one=0;for(int t=1;t<=2;t++){job.run=k${n};job.b=b;job.items=${kernel.grid.extent};job.threads=t;double best=1e9;for(int r=0;r<REPS;r++){double x=timed();if(x<best)best=x;}`;
     main += `printf("%-12s M %d, %d threads: %7.2f ms, %6.1f rows of 576/us, %5.1f GB/s\\n","${name}",${M},t,best,${M}.0*${N}/best/1e3,${bytes * N * K}/best/1e6);}(void)one;}\n`;
     n++;
   }

@@ -7,6 +7,7 @@ export const targetOf = (lanes: number, threads: number): TargetInfo => ({
   registers: lanes === 16 ? 32 : 16,
   hasFma: true,
   elements: 'none',
+  hasBf16Dot: lanes === 16 && process.env.TENON_BF16 !== '0',
   threads,
   l1: 32768,
   l2: lanes === 16 ? 1 << 20 : 512 * 1024,

@@ -11,6 +11,7 @@ function renameInExpr(e: Expr, name: (b: string) => string): Expr {
     case 'var':
       return e;
     case 'load':
+    case 'pairs':
       return { ...e, buffer: name(e.buffer), index: go(e.index) };
     case 'op':
       return { ...e, args: e.args.map(go) };
@@ -19,7 +20,10 @@ function renameInExpr(e: Expr, name: (b: string) => string): Expr {
       return { ...e, x: go(e.x) };
     case 'lookup':
       return { ...e, buffer: name(e.buffer), x: go(e.x) };
+    case 'pack2':
+      return { ...e, low: go(e.low), high: go(e.high) };
     case 'fma':
+    case 'dot2':
       return { ...e, a: go(e.a), b: go(e.b), c: go(e.c) };
     case 'random':
       return { ...e, counter: go(e.counter), step: go(e.step), key0: go(e.key0), key1: go(e.key1) };

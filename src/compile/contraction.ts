@@ -40,7 +40,7 @@ export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target
     };
     // This finds the buffers.
     element(Ix.variable('c_at', size(base.shape)));
-    return { buffer: '', offset, dtype: 'f32', element, fresh: () => buffers.fresh('run') };
+    return { buffer: '', offset, dtype: base.dtype === 'bf16' ? 'bf16' : 'f32', element, fresh: () => buffers.fresh('run') };
   };
   const operands = { a: operand(a), b: operand(b) };
   const tables = new Map<string, number>();

@@ -23,6 +23,12 @@ export type Expr =
   | { readonly kind: 'splat'; readonly type: ValueType; readonly x: Expr; readonly lanes: number }
   /** a·b + c, rounded once where the target has a fused multiply-add. f32. */
   | { readonly kind: 'fma'; readonly type: 'f32'; readonly a: Expr; readonly b: Expr; readonly c: Expr; readonly lanes: number }
+  /** Words of two neighbouring bf16 each, from element `index` of a bf16 buffer on, the lower one in the low half. Only where `TargetInfo.hasBf16Dot`. */
+  | { readonly kind: 'pairs'; readonly type: 'u32'; readonly buffer: string; readonly index: Expr; readonly lanes: number }
+  /** Two f32 as such a word, each rounded to bf16. */
+  | { readonly kind: 'pack2'; readonly type: 'u32'; readonly low: Expr; readonly high: Expr; readonly lanes: number }
+  /** c + the products of both pairs of two words. Where subnormals and roundings go is the processor's choice. */
+  | { readonly kind: 'dot2'; readonly type: 'f32'; readonly a: Expr; readonly b: Expr; readonly c: Expr; readonly lanes: number }
   /** The element of a table of `size` f32 at the position in each lane of x (i32, within the table). */
   | {
       readonly kind: 'lookup';
@@ -82,7 +88,7 @@ export type Stmt =
       readonly outBase: Expr;
       readonly outStride: number;
     }
-  /** A square of size × size f32 turned over its diagonal: out[outBase + j·outStride + i] = from[base + i·stride + j]. `size` is a number of lanes. */
+  /** A square of size × size f32 (or words of two bf16, from a bf16 array with an even stride to a u32 one) turned over its diagonal: out[outBase + j·outStride + i] = from[base + i·stride + j]. `size` is a number of lanes. */
   | {
       readonly kind: 'transpose';
       readonly size: number;
@@ -137,7 +143,10 @@ export function operands(e: Expr): readonly Expr[] {
     case 'var':
       return [];
     case 'load':
+    case 'pairs':
       return [e.index];
+    case 'pack2':
+      return [e.low, e.high];
     case 'op':
       return e.args;
     case 'cast':
@@ -145,6 +154,7 @@ export function operands(e: Expr): readonly Expr[] {
     case 'lookup':
       return [e.x];
     case 'fma':
+    case 'dot2':
       return [e.a, e.b, e.c];
     case 'random':
       return [e.counter, e.step, e.key0, e.key1];

@@ -44,6 +44,12 @@ export function printExpr(e: Expr): string {
       return `splat${wide}(${printExpr(e.x)})`;
     case 'fma':
       return `fma${wide}(${printExpr(e.a)}, ${printExpr(e.b)}, ${printExpr(e.c)})`;
+    case 'pairs':
+      return `pairs ${e.buffer}[${printExpr(e.index)}]${wide}`;
+    case 'pack2':
+      return `pack2${wide}(${printExpr(e.low)}, ${printExpr(e.high)})`;
+    case 'dot2':
+      return `dot2${wide}(${printExpr(e.a)}, ${printExpr(e.b)}, ${printExpr(e.c)})`;
     case 'lookup':
       return `${e.buffer}<${e.size}>[${printExpr(e.x)}]:${e.type}${wide}`;
     case 'random':

@@ -8,6 +8,8 @@ export interface TargetInfo {
   readonly hasFma: boolean;
   /** Elements of A that take a register while a step of a tile is computed: none where they are operands of the multiply-add, one after the other, or all of them. */
   readonly elements: 'none' | 'one' | 'all';
+  /** Whether words of two bf16 can be multiplied and summed in f32 by one instruction (AVX512-BF16). */
+  readonly hasBf16Dot?: boolean;
   readonly threads: number;
   /** Bytes of first- and second-level data cache of one core. */
   readonly l1: number;

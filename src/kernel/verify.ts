@@ -122,8 +122,9 @@ class Verifier {
         this.#index(s.outBase, 'target of a transpose');
         if (![4, 8, 16].includes(s.size)) this.#fail(`a transpose of ${s.size} × ${s.size}`);
         const from = this.#buffers.get(s.from)?.dtype ?? this.#locals.get(s.from)?.type;
-        if (from !== 'f32' || this.#writable(s.out) !== 'f32')
-          this.#fail(`a transpose from "${s.from}" to "${s.out}", which are not both f32`);
+        const to = this.#writable(s.out);
+        if (!(from === 'f32' && to === 'f32') && !(from === 'bf16' && to === 'u32' && s.stride % 2 === 0))
+          this.#fail(`a transpose from "${s.from}" to "${s.out}", which are not both f32, nor pairs of bf16 and words`);
         return;
       }
       case 'argsort':
@@ -190,6 +191,24 @@ class Verifier {
         for (const a of [e.a, e.b, e.c]) {
           this.#expr(a);
           if (widened(a.type) !== 'f32' || a.lanes !== e.lanes) this.#fail(`fma of ${a.type}×${a.lanes} in ${printExpr(e)}`);
+        }
+        return;
+      case 'pairs': {
+        this.#index(e.index, 'index');
+        const dtype = this.#buffers.get(e.buffer)?.dtype ?? this.#locals.get(e.buffer)?.type;
+        if (dtype !== 'bf16') this.#fail(`pairs from "${e.buffer}", which is not bf16`);
+        return;
+      }
+      case 'pack2':
+        for (const a of [e.low, e.high]) {
+          this.#expr(a);
+          if (widened(a.type) !== 'f32' || a.lanes !== e.lanes) this.#fail(`pack2 of ${a.type}×${a.lanes} in ${printExpr(e)}`);
+        }
+        return;
+      case 'dot2':
+        for (const a of [e.a, e.b, e.c]) {
+          this.#expr(a);
+          if (a.type !== (a === e.c ? 'f32' : 'u32') || a.lanes !== e.lanes) this.#fail(`dot2 of ${a.type}×${a.lanes} in ${printExpr(e)}`);
         }
         return;
       case 'lookup': {

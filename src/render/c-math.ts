@@ -6,7 +6,7 @@
  * Sources: Cephes (log), Cody & Waite (reductions), own minimax fits (exp, expm1, tanh, erf), Taylor's series (sin, cos), Random123 (Philox4x32-10).
  */
 import type { TargetInfo } from '../kernel/target.js';
-import { cLookups, cNarrowTypes, cTransposes, cVectorTypes } from './c-vectors.js';
+import { cBf16Dot, cLookups, cNarrowTypes, cTransposes, cVectorTypes } from './c-vectors.js';
 
 const common = String.raw`
 #ifndef __clang__
@@ -368,5 +368,5 @@ static __attribute__((unused)) void t_sort(unsigned long *v, unsigned long *tmp,
 
 /** Static helpers, once a translation unit. */
 export function cPrelude(target: TargetInfo): string {
-  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${cVectorTypes()}\n${common}\n${cTransposes(target.lanes)}\n${cLookups(target.lanes)}\n${cNarrowTypes()}\n`;
+  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${cVectorTypes()}\n${common}\n${cTransposes(target.lanes)}\n${cLookups(target.lanes)}\n${cNarrowTypes()}\n${target.hasBf16Dot ? `${cBf16Dot}\n` : ''}`;
 }

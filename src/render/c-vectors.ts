@@ -19,11 +19,17 @@ export function cVectorTypes(): string {
       // In memory: any element address, any neighbour's type.
       rows.push(`typedef ${c} t_${name}x${n}m __attribute__((vector_size(${n * bytes}), aligned(${bytes}), may_alias));`);
     }
+    rows.push(`typedef unsigned t_u32x${n}p __attribute__((vector_size(${n * 4}), aligned(2), may_alias));`);
     const s = Array.from({ length: n }, () => 's_').join(', ');
     rows.push(`#define T_SPLAT${n}(T, V, X) ({ T s_ = (X); (V){${s}}; })`);
   }
+  // Words of two bf16 lie at any element's address.
+  rows.push('typedef unsigned t_u32x1p __attribute__((aligned(2), may_alias));');
   return rows.join('\n');
 }
+
+/** As text: the types of the intrinsic differ from compiler to compiler, and from version to version. */
+export const cBf16Dot = `T_FN t_f32x16 t_dot2x16(t_u32x16 a, t_u32x16 b, t_f32x16 c) { __asm__("vdpbf16ps\\t{%2, %1, %0|%0, %1, %2}" : "+v"(c) : "v"(a), "vm"(b)); return c; }`;
 
 /** Rows as vectors, whose blocks of 1, 2, 4 … lanes off the diagonal are exchanged. */
 function transposeOf(n: number): string {

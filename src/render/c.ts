@@ -115,11 +115,16 @@ class CRenderer {
         this.#array(s, storage[s.type], this.#name(s.name), s.size);
         break;
       }
-      case 'transpose':
+      case 'transpose': {
+        const words = this.#element(s.from).dtype === 'bf16';
+        const [out, from] = [`${this.#name(s.out)} + ${this.expr(s.outBase)}`, `${this.#name(s.from)} + ${this.expr(s.base)}`];
         this.#push(
-          `t_transpose${s.size}(${this.#name(s.out)} + ${this.expr(s.outBase)}, ${s.outStride}L, ${this.#name(s.from)} + ${this.expr(s.base)}, ${s.stride}L);`,
+          words
+            ? `t_transpose${s.size}((float *)(${out}), ${s.outStride}L, (const float *)(${from}), ${s.stride / 2}L);`
+            : `t_transpose${s.size}(${out}, ${s.outStride}L, ${from}, ${s.stride}L);`,
         );
         break;
+      }
       case 'argsort':
         this.#argsort(s);
         break;
@@ -227,6 +232,16 @@ class CRenderer {
     }
   }
 
+  /** A float's bf16 in the low half of a word. */
+  #half(e: Expr): string {
+    if (e.kind === 'load') {
+      const { name, dtype } = this.#element(e.buffer);
+      const at = `${name} + ${this.expr(e.index)}`;
+      if (dtype === 'bf16') return e.lanes === 1 ? `(unsigned)*(${at})` : `t_load_u16x${e.lanes}(${at})`;
+    }
+    return e.lanes === 1 ? `(unsigned)t_bf16_store(${this.expr(e)})` : `t_round_bf16x${e.lanes}(${this.expr(e)})`;
+  }
+
   #store(buffer: string, at: Expr, value: Expr): void {
     const { name, dtype } = this.#element(buffer);
     const n = value.lanes;
@@ -317,6 +332,12 @@ class CRenderer {
       }
       case 'fma':
         return `(${this.expr(e.a)} * ${this.expr(e.b)} + ${this.expr(e.c)})`;
+      case 'pairs':
+        return `(*(const t_u32x${e.lanes}p *)(${this.#element(e.buffer).name} + ${this.expr(e.index)}))`;
+      case 'pack2':
+        return `(${this.#half(e.low)} | ${this.#half(e.high)} << 16)`;
+      case 'dot2':
+        return `t_dot2x${e.lanes}(${this.expr(e.a)}, ${this.expr(e.b)}, ${this.expr(e.c)})`;
       case 'lookup': {
         const { name } = this.#element(e.buffer);
         if (e.lanes === 1) return `${name}[${this.expr(e.x)}]`;

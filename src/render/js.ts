@@ -260,6 +260,10 @@ class Renderer {
         return this.expr(e.x);
       case 'fma':
         return `(${this.expr(e.a)} * ${this.expr(e.b)} + ${this.expr(e.c)})`;
+      case 'pairs':
+      case 'pack2':
+      case 'dot2':
+        throw new InternalError(`JavaScript renderer: ${e.kind}. Expected a kernel for a target without products of pairs.`);
       case 'lookup':
         return `${this.#array(e.buffer)}[${this.expr(e.x)}]`;
       case 'random': {

@@ -127,6 +127,9 @@ export class WasmValues {
       case 'splat':
         return this.step(e.x);
       case 'fma':
+      case 'pairs':
+      case 'pack2':
+      case 'dot2':
       case 'lookup':
       case 'random':
         return operands(e).every((a) => this.step(a) === 0) ? 0 : null;
@@ -161,6 +164,10 @@ export class WasmValues {
         return this.one(e.x);
       case 'fma':
         return f32.add(f32.mul(this.one(e.a), this.one(e.b)), this.one(e.c));
+      case 'pairs':
+      case 'pack2':
+      case 'dot2':
+        return this.fail(`${e.kind}, which this target doesn't have`);
       case 'lookup':
         return this.#lookup(e.buffer, this.one(e.x));
       case 'random':

@@ -13,6 +13,7 @@ const base = { hasFma: true, elements: 'one', threads: 2, l1: 32768, l2: 512 * 1
 /** The targets whose code this machine can run (16 lanes only with AVX-512). */
 export const targets: TargetInfo[] = [
   ...(/\bavx512f\b/.test(cpu) ? [{ ...base, lanes: 16, registers: 32, elements: 'none' as const }] : []),
+  ...(/\bavx512_bf16\b/.test(cpu) ? [{ ...base, lanes: 16, registers: 32, elements: 'none' as const, hasBf16Dot: true }] : []),
   ...(/\bavx2\b/.test(cpu) ? [{ ...base, lanes: 8, registers: 16 }] : []),
   { ...base, lanes: 1, registers: 16, hasFma: false },
 ];

@@ -8,9 +8,9 @@ import type { Expr, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
 import { named } from './contract-dims.js';
-import { turnedBuffer } from './contract-pack.js';
 import { ceilDiv } from './contract-plan.js';
 import { type Piece, tileCycles, tileFits } from './tile.js';
+import { turnedBuffer } from './turn.js';
 
 export interface AttentionShape {
   readonly batch: number;

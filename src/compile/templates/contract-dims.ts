@@ -33,6 +33,11 @@ export interface Operand {
    * elements of an array that is nowhere in memory. Names are new at every call. Only B may be one.
    */
   readonly element?: (at: Ix) => Element;
+  /**
+   * Set in a product of pairs: an element is then the word of the two bf16 at an address and so many further on. Strides along the
+   * paired reduction count two steps at once.
+   */
+  readonly pair?: number;
   /** A name that is new in the kernel; set with `element`. */
   readonly fresh?: () => string;
 }
@@ -81,6 +86,12 @@ export const vectorBuffers = (c: Contraction, others: ReadonlyMap<string, DType>
   dtypeOf: (name) => others.get(name) ?? c.buffers.find((b) => b.name === name)?.dtype,
   tableSize: (name) => c.tables?.get(name),
 });
+
+/** Whether steps of this stride are neighbours in memory. */
+export const isLine = (o: Operand, stride: number): boolean => stride === (o.pair === 1 ? 2 : 1) && (o.pair === undefined || o.pair === 1);
+
+/** The type of copies of operands: words of two bf16 in a product of pairs. */
+export const copyType = (c: Contraction): DType => (c.b.pair === undefined ? accumulatorType(c) : 'u32');
 
 /** One or more given dims walked as one. */
 export interface Axis {
@@ -153,7 +164,7 @@ export function named(name: string, e: Expr, out: Stmt[]): Expr {
 /** Names of the buffers that statements touch. */
 export function touched(body: readonly Stmt[], into = new Set<string>()): Set<string> {
   const see = (e: Expr): void => {
-    if (e.kind === 'load' || e.kind === 'lookup') into.add(e.buffer);
+    if (e.kind === 'load' || e.kind === 'pairs' || e.kind === 'lookup') into.add(e.buffer);
     for (const x of operands(e)) see(x);
   };
   for (const s of body) {

@@ -5,14 +5,15 @@
  */
 import type { DType } from '../../base/dtype.js';
 import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
-import { cast, iadd, idiv, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
+import { iadd, idiv, imul, index, loop, op, variable } from '../../kernel/kernel.js';
 import { Ix } from '../symbolic.js';
 import {
   type Axis,
-  accumulatorType,
   address,
   type Contraction,
+  copyType,
   extentOf,
+  isLine,
   kernelOf,
   named,
   type Operand,
@@ -20,7 +21,7 @@ import {
   unravel,
 } from './contract-dims.js';
 import { ceilDiv, type VectorPlan } from './contract-plan.js';
-import { elementAt, vectorAt } from './operand.js';
+import { elementAt, floatsAt } from './operand.js';
 
 /** An address of which nothing is known. */
 const opaque = (e: Expr): Ix => Ix.opaque(e, 'at', 2 ** 40, []);
@@ -88,85 +89,52 @@ export function turned(
   lanes: number,
 ): Stmt[] {
   const { c, operand, stride } = from;
-  if (!operand.element && (operand.dtype === 'f32' || to.type !== 'f32'))
-    return turnedBuffer({ buffer: operand.buffer, dtype: operand.dtype, base: from.base, stride }, to, width, count, lanes);
   const j = variable('c_j');
   const k = variable('c_k');
-  const address = (line: Ix, step: Ix): Ix => from.at.add(line.scale(stride)).add(step);
+  /** Elements of a step. */
+  const size = operand.pair === undefined ? 1 : 2;
+  const address = (line: Ix, step: Ix): Ix => from.at.add(line.scale(stride)).add(step.scale(size));
   const { body, value } = elementAt(operand, address(Ix.variable('c_j', width), Ix.variable('c_k', most)), to.type);
   const one: Stmt[] = [...body, { kind: 'store', buffer: to.buffer, index: iadd(to.base, iadd(imul(k, to.stride), j)), value }];
   const lines = (first: number, last: number, start: Expr | number): Stmt[] =>
     first === last ? [] : [loop('c_j', first, last, [loop('c_k', start, count, one)])];
-  if (to.type !== 'f32' || lanes < 4) return lines(0, width, 0);
+  if ((to.type !== 'f32' && size === 1) || lanes < 4) return lines(0, width, 0);
   const whole = Math.floor(width / lanes) * lanes;
   const squares = imul(idiv(count, lanes), lanes);
-  const square: Stmt = {
+  const isPlain = !operand.element && operand.dtype === (size === 1 ? 'f32' : 'bf16') && stride % size === 0;
+  const squareType = size === 1 ? 'f32' : 'bf16';
+  const square = (source: string, base: Expr, step: number): Stmt => ({
     kind: 'transpose',
     size: lanes,
-    from: 'c_square',
-    base: index(0),
-    stride: lanes,
+    from: source,
+    base,
+    stride: step,
     out: to.buffer,
     outBase: iadd(to.base, iadd(imul(k, to.stride), j)),
     outStride: to.stride,
-  };
+  });
   const squareAt = (): Stmt[] => {
+    if (isPlain) return [square(operand.buffer, iadd(from.base, iadd(imul(j, stride), imul(k, size))), stride)];
     // Widened or decoded into a square of its own first; lines and steps by whole squares, so that their addresses say so.
     const within = Ix.variable('c_r', lanes);
     const line = Ix.variable('c_jq', Math.max(1, whole / lanes))
       .scale(lanes)
       .add(within);
     const step = Ix.variable('c_kq', Math.max(1, ceilDiv(most, lanes))).scale(lanes);
-    const row = vectorAt(c, operand, address(line, step), lanes);
-    const fill: Stmt = { kind: 'store', buffer: 'c_square', index: imul(variable('c_r'), lanes), value: row.value };
-    return [{ kind: 'let', name: 'c_jq', value: idiv(j, lanes) }, loop('c_r', 0, lanes, [...row.body, fill]), square];
+    const fill = Array.from({ length: size }, (_, half): Stmt[] => {
+      const { body, value } = floatsAt(c, operand, address(line, step).add(half * lanes), lanes);
+      return [...body, { kind: 'store', buffer: 'c_square', index: iadd(imul(variable('c_r'), lanes * size), half * lanes), value }];
+    }).flat();
+    return [{ kind: 'let', name: 'c_jq', value: idiv(j, lanes) }, loop('c_r', 0, lanes, fill), square('c_square', index(0), lanes * size)];
   };
-  const inside: Stmt[] = [{ kind: 'let', name: 'c_kq', value: idiv(k, lanes) }];
+  const inside: Stmt[] = isPlain ? [] : [{ kind: 'let', name: 'c_kq', value: idiv(k, lanes) }];
   return [
     ...(whole > 0
       ? [
-          { kind: 'local', name: 'c_square', type: 'f32', size: lanes * lanes } as const,
+          ...(isPlain ? [] : [{ kind: 'local', name: 'c_square', type: squareType, size: size * lanes * lanes } as const]),
           loop('c_k', 0, squares, [...inside, loop('c_j', 0, whole, squareAt(), { step: lanes })], { step: lanes }),
         ]
       : []),
-    ...(squares.kind === 'const' && count.kind === 'const' && squares.value === count.value ? [] : lines(0, whole, squares)),
-    ...lines(whole, width, 0),
-  ];
-}
-
-/** The same of lines that lie in a buffer as they are: the first step of line j is at base + j · stride. */
-export function turnedBuffer(
-  from: { readonly buffer: string; readonly dtype: DType; readonly base: Expr; readonly stride: number },
-  to: { readonly buffer: string; readonly type: DType; readonly base: Expr; readonly stride: number },
-  width: number,
-  count: Expr,
-  lanes: number,
-): Stmt[] {
-  const j = variable('c_j');
-  const k = variable('c_k');
-  const one: Stmt = {
-    kind: 'store',
-    buffer: to.buffer,
-    index: iadd(to.base, iadd(imul(k, to.stride), j)),
-    value: cast(to.type, load(from.buffer, from.dtype, iadd(from.base, iadd(imul(j, from.stride), k)))),
-  };
-  const lines = (first: number, last: number, start: Expr | number): Stmt[] =>
-    first === last ? [] : [loop('c_j', first, last, [loop('c_k', start, count, [one])])];
-  if (from.dtype !== 'f32' || to.type !== 'f32' || lanes < 4) return lines(0, width, 0);
-  const whole = Math.floor(width / lanes) * lanes;
-  const squares = imul(idiv(count, lanes), lanes);
-  const square: Stmt = {
-    kind: 'transpose',
-    size: lanes,
-    from: from.buffer,
-    base: iadd(from.base, iadd(imul(j, from.stride), k)),
-    stride: from.stride,
-    out: to.buffer,
-    outBase: iadd(to.base, iadd(imul(k, to.stride), j)),
-    outStride: to.stride,
-  };
-  return [
-    ...(whole > 0 ? [loop('c_k', 0, squares, [loop('c_j', 0, whole, [square], { step: lanes })], { step: lanes })] : []),
     ...(squares.kind === 'const' && count.kind === 'const' && squares.value === count.value ? [] : lines(0, whole, squares)),
     ...lines(whole, width, 0),
   ];
@@ -177,7 +145,7 @@ export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel
   const { c, reduce } = p;
   const { axis, outer, pieces, length } = packed(p, side);
   const operand = c[side];
-  const type = accumulatorType(c);
+  const type = copyType(c);
   const steps = extentOf(reduce);
   const last = reduce[reduce.length - 1];
   const above = reduce.slice(0, -1);
@@ -224,9 +192,9 @@ export function emitPack(p: VectorPlan, side: 'a' | 'b', buffer: string): Kernel
     kind: 'store',
     buffer,
     index: iadd(target, iadd(imul(iadd(step, k), rowOf(width)), j)),
-    value: cast(type, load(operand.buffer, operand.dtype, iadd(from, iadd(source, iadd(imul(k, last[side]), imul(j, axis[side])))))),
+    value: elementAt(operand, opaque(iadd(from, iadd(source, iadd(imul(k, last[side]), imul(j, axis[side]))))), type).value,
   });
-  if (axis[side] !== 1 && last[side] === 1)
+  if (axis[side] !== 1 && isLine(operand, last[side]))
     body.push(
       ...tiles((width, source, target) =>
         turned(

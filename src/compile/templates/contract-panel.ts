@@ -4,7 +4,7 @@
  */
 import { constant, type Expr, iadd, imul, index, loop, type Stmt, variable } from '../../kernel/kernel.js';
 import { Ix } from '../symbolic.js';
-import { type Axis, accumulatorType } from './contract-dims.js';
+import { type Axis, copyType, isLine } from './contract-dims.js';
 import { turned } from './contract-pack.js';
 import { ceilDiv, type VectorPlan } from './contract-plan.js';
 import { elementAt, vectorAt } from './operand.js';
@@ -43,7 +43,7 @@ const along = (list: readonly Axis[], at: readonly Expr[]): Ix =>
 
 export function copyPanel(p: VectorPlan, from: PanelSource, to: PanelTarget, reduceNest: ReduceNest): Stmt[] {
   const { c, reduce, block, vector } = p;
-  const type = accumulatorType(c);
+  const type = copyType(c);
   const last = reduce.at(-1);
   const stepsOf = (i: number): number => (i === block.at ? block.chunk : reduce[i].extent);
   const at = (row: Expr, offset: Expr | number = 0): Expr => iadd(to.panel, iadd(imul(row, to.stride), offset));
@@ -67,7 +67,7 @@ export function copyPanel(p: VectorPlan, from: PanelSource, to: PanelTarget, red
   };
 
   // Where steps are neighbours in memory, line after line is read whole: columns would fetch each line many times.
-  if (vector.b !== 1 && last?.b === 1)
+  if (vector.b !== 1 && last && isLine(c.b, last.b))
     return reduceNest((b, row) => {
       const base = iadd(from.base, b);
       const address = c.b.element ? formulaAt(reduce.length - 1) : Ix.opaque(base, 'base', 2 ** 40, []);
@@ -81,7 +81,7 @@ export function copyPanel(p: VectorPlan, from: PanelSource, to: PanelTarget, red
         p.width,
       );
     }, 'lines');
-  if (c.b.element && vector.b === 1 && p.width > 1)
+  if ((c.b.element || c.b.pair !== undefined) && vector.b === 1 && p.width > 1)
     return reduceNest((_, row) =>
       to.offsets.flatMap((offset) => {
         const { body, value } = vectorAt(c, c.b, formulaAt(reduce.length).add(offset), p.width);

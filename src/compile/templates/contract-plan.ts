@@ -4,7 +4,7 @@
  */
 import { dtypes } from '../../base/dtype.js';
 import type { TargetInfo } from '../../kernel/target.js';
-import { type Axis, axes, type Contraction, extentOf } from './contract-dims.js';
+import { type Axis, axes, type Contraction, extentOf, isLine } from './contract-dims.js';
 import { chooseTile, type TileChoice, tilesIn } from './tile.js';
 
 /** Stands in for a missing row or column dim. */
@@ -153,7 +153,7 @@ export const planText = (p: VectorPlan): string =>
 
 /** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile (`only`: of so many vectors) fits. */
 export function planVector(c: Contraction, vectorAt: number, target: TargetInfo, only?: number): VectorPlan[] {
-  if (c.a.element) return [];
+  if (c.a.element || (c.b.pair !== undefined && axes(c.cols)[vectorAt]?.a)) return [];
   const batch = axes(c.batch);
   const cols = axes(c.cols);
   const vector = cols[vectorAt] ?? unit;
@@ -176,9 +176,22 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const contiguous = !last || (last.b === panelWidth && vector.extent === panelWidth);
   // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
   const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
-  const panels = strided || worthwhile || isFormula;
+  const isPaired = c.b.pair !== undefined;
+  const panels = strided || worthwhile || isFormula || isPaired;
+  /** Pairs that lie apart are brought together in a copy. */
+  const mustCopyA = c.a.pair !== undefined && c.a.pair !== 1;
   /** Cycles to copy an element: squares in registers, one after another from scattered places, or vectors. */
-  const copyOne = isFormula ? 1 : strided ? (last?.b === 1 ? (c.b.dtype === 'f32' ? 0.5 : 0.7) : 1.5) : c.b.dtype === 'f32' ? 0.35 : 0.6;
+  const copyOne = isFormula
+    ? 1
+    : strided
+      ? last && isLine(c.b, last.b)
+        ? c.b.dtype === 'f32'
+          ? 0.5
+          : 0.7
+        : 1.5
+      : c.b.dtype === 'f32'
+        ? 0.35
+        : 0.6;
   const panelCycles = steps * vector.extent * copyOne * repeat;
   /** Copying once is a kernel of its own: its start and end, and the elements shared by the threads. */
   const copyCycles = (elements: number): number => 4000 + elements / target.threads;
@@ -215,6 +228,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
     // Where few tiles are for the threads, or all of them should meet a part of A and B while it's in cache: parts of the
     // reduction, each with sums of its own.
     const most = outputs * 4 > target.l2 / 2 ? 1 : Math.min(target.threads * 8, 128, steps / 64, all / 20_000);
+    if (mustCopyA && !packA) return;
     for (let split = 1; split <= Math.max(1, most); split *= 2) {
       const fit = blockReduction(reduce, blockSteps);
       const block = fit.count < split ? blockReduction(reduce, Math.max(1, Math.floor(steps / split))) : fit;
@@ -317,9 +331,9 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
     if (isNear) weigh(false, 'panel', group, steps, true);
     if (canCopy && tile.rows[0].size * steps * 4 <= target.l1 / 2) weigh(true, 'panel', group, steps, true);
   }
-  if (canCopy && rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4) {
+  if (canCopy && (mustCopyA || (rows >= 48 && colTiles >= 4 && rows * steps * 4 > target.l2 / 4))) {
     for (const blockSteps of [steps, 384, 256, 192]) {
-      if (blockSteps >= 2 * steps) continue;
+      if (blockSteps >= 2 * steps && blockSteps !== steps) continue;
       for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {
         weigh(true, inItem, group, blockSteps);
         if (!isFormula) weigh(true, 'once', group, blockSteps);

@@ -56,7 +56,9 @@ export function planThin(c: Contraction, target: TargetInfo): ThinPlan | null {
   const count = extentOf(batch) * extentOf(cols);
   /** Of a vector of B for each tile: loaded and widened or decoded. */
   const vector = c.b.element ? 2.5 : c.b.dtype === 'f32' ? 0.5 : 1;
-  const step = Math.max(row.extent * 0.5 + tiles * vector, (tiles * 4) / parts);
+  /** Cycles to read a vector of A: a pane of its rows stays in the first-level cache or doesn't. */
+  const read = Math.min(row.extent, paneRows) * line.extent * 4 <= target.l1 / 2 ? 0.55 : row.extent <= paneRows ? 1 : 2;
+  const step = Math.max(row.extent * read + tiles * vector, (tiles * 4) / parts);
   const compute = (line.extent / lanes) * step + row.extent * 9 + 10;
   const bytes = line.extent * (c.b.element ? 1 : dtypes[c.b.dtype].bytes);
   const blocksAll = ceilDiv(col.extent, lanes);

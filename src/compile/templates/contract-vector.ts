@@ -6,7 +6,7 @@
 import { dtypes } from '../../base/dtype.js';
 import type { BufferParam, Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imod, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
-import { accumulatorType, address, extentOf, kernelOf, named, ravel, recover, unravel, vectorBuffers } from './contract-dims.js';
+import { accumulatorType, address, copyType, extentOf, kernelOf, named, ravel, recover, unravel, vectorBuffers } from './contract-dims.js';
 import { packedBase } from './contract-pack.js';
 import { copyPanel } from './contract-panel.js';
 import { ceilDiv, unit, type VectorPlan } from './contract-plan.js';
@@ -21,6 +21,8 @@ export const packB = 'c_packB';
 export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   const { c, tile, width, reduce, block, rowSplit } = p;
   const type = accumulatorType(c);
+  const stored = copyType(c);
+  const isPaired = c.b.pair !== undefined;
   const pieces = tile.rows;
   const tileCount = tilesIn(pieces);
   const loops = [...p.outerRows.map((x) => x.extent), tileCount];
@@ -142,12 +144,17 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   };
 
   const wide = (e: Expr): Expr => (e.type === type || (type === 'f32' && (e.type === 'f16' || e.type === 'bf16')) ? e : cast(type, e));
-  const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr => (type === 'f32' ? fma(x, y, z) : op('add', type, op('mul', type, x, y), z));
+  const multiplyAdd = (x: Expr, y: Expr, z: Expr): Expr =>
+    isPaired
+      ? { kind: 'dot2', type: 'f32', a: x, b: y, c: z, lanes: z.lanes }
+      : type === 'f32'
+        ? fma(x, y, z)
+        : op('add', type, op('mul', type, x, y), z);
 
   // ---- what tiles work on: copied blocks, sums that wait between blocks, and the tile itself where its end is a loop
   const blockSums = blocked ? itemRows * maxStride : 0;
   const panelSize = blockSteps * maxStride;
-  if (p.packB === 'panel') body.push({ kind: 'local', name: 'c_panel', type, size: (p.rowsOuter ? p.group : 1) * panelSize });
+  if (p.packB === 'panel') body.push({ kind: 'local', name: 'c_panel', type: stored, size: (p.rowsOuter ? p.group : 1) * panelSize });
   if (blocked) body.push({ kind: 'local', name: 'c_sum', type, size: p.group * blockSums });
   const tileLocal: Stmt = { kind: 'local', name: 'c_tile', type, size: pieces[0].size * p.whole.extent * maxStride };
 
@@ -268,20 +275,24 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
           const inside: Stmt[] = [];
           for (let v = 0; v < size; v++) {
             const value = p.packB
-              ? load(p.packB === 'panel' ? 'c_panel' : packB, type, iadd(panel, iadd(imul(row, stride), offsets[v])), width)
+              ? load(p.packB === 'panel' ? 'c_panel' : packB, stored, iadd(panel, iadd(imul(row, stride), offsets[v])), width)
               : wide(load(c.b.buffer, c.b.dtype, iadd(iadd(bBlock, kb), offsets[v]), width));
             inside.push({ kind: 'let', name: `c_y${v}`, value });
           }
           const base = iadd(a, p.packA ? imul(row, at.rows) : ka);
           for (const r of rows) {
             const from = iadd(base, rowOffset(r));
-            const x = p.packA ? load(packA, type, from) : wide(load(c.a.buffer, c.a.dtype, from));
+            const x: Expr = p.packA
+              ? load(packA, stored, from)
+              : isPaired
+                ? { kind: 'pairs', type: 'u32', buffer: c.a.buffer, index: from, lanes: 1 }
+                : wide(load(c.a.buffer, c.a.dtype, from));
             if (!aVaries) inside.push({ kind: 'let', name: `c_x${r}`, value: splat(x, width) });
             for (let v = 0; v < size; v++) {
               const a = aVaries
                 ? wide(load(c.a.buffer, c.a.dtype, iadd(from, iadd(start, offsets[v])), width))
-                : variable(`c_x${r}`, type, width);
-              const value = multiplyAdd(a, variable(`c_y${v}`, type, width), accumulator(r, v));
+                : variable(`c_x${r}`, isPaired ? 'u32' : type, width);
+              const value = multiplyAdd(a, variable(`c_y${v}`, isPaired ? 'u32' : type, width), accumulator(r, v));
               inside.push({ kind: 'assign', name: `c_s${r}_${v}`, value });
             }
           }
@@ -412,7 +423,7 @@ export function emitVector(p: VectorPlan, partial: string | null): Kernel {
   else body.push(...step);
 
   const written: BufferParam[] = partial === null ? [] : [{ name: partial, dtype: type, access: 'write' }];
-  const copies = [packA, packB].map((name): BufferParam => ({ name, dtype: type, access: 'read' }));
+  const copies = [packA, packB].map((name): BufferParam => ({ name, dtype: stored, access: 'read' }));
   const work = extentOf(p.batch) * extentOf(p.outerRows) * p.tiled.extent * p.whole.extent * extentOf(p.outerCols) * p.vector.extent;
   return kernelOf(c.label, [...c.buffers, ...copies, ...written], items, body, 2 * work * extentOf(reduce), estimateBytes(p));
 }

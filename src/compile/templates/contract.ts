@@ -5,7 +5,7 @@
 import type { DType } from '../../base/dtype.js';
 import type { Kernel } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
-import { accumulatorType, axes, type Contraction, extentOf } from './contract-dims.js';
+import { accumulatorType, axes, type Contraction, copyType, extentOf } from './contract-dims.js';
 import { type DotPlan, emitDot, planDot } from './contract-dot.js';
 import { emitPack, packedSize } from './contract-pack.js';
 import { planText, planVector, type VectorPlan } from './contract-plan.js';
@@ -47,6 +47,20 @@ function alongBatch(c: Contraction, at: number): Contraction {
   };
 }
 
+/** The same as a product of pairs of steps, where the processor multiplies these at once. */
+function paired(c: Contraction, target: TargetInfo): Contraction | null {
+  if (!target.hasBf16Dot || c.a.dtype !== 'bf16' || c.b.dtype !== 'bf16') return null;
+  const at = c.reduce.findLastIndex((d) => d.extent > 1);
+  const d = c.reduce[at];
+  if (!d || d.extent % 2 !== 0) return null;
+  return {
+    ...c,
+    reduce: c.reduce.map((x, i) => (i === at ? { ...x, extent: x.extent / 2, a: 2 * x.a, b: 2 * x.b } : x)),
+    a: { ...c.a, pair: d.a },
+    b: { ...c.b, pair: d.b },
+  };
+}
+
 /** Cycles that the epilogue takes, as far as the form decides: stores along the vector dim or across it. */
 function epilogueCycles(c: Contraction, vectorOut: number, target: TargetInfo): number {
   const results = extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols);
@@ -81,9 +95,16 @@ function candidates(c: Contraction, dot: DotPlan, thin: ThinPlan | null, target:
     if (target.choosePlan) for (const width of tileWidths) all.push(...ways(width).slice(0, 3));
     if (plans.length > 0 && plans[0].cycles < best.cycles * margin) best = plans[0];
   };
+  const pairs = paired(c, target);
   for (const [name, form] of [
     ['given ', c],
     ['exchanged ', exchanged(c)],
+    ...(pairs
+      ? ([
+          ['pairs ', pairs],
+          ['pairs exchanged ', exchanged(pairs)],
+        ] as const)
+      : []),
   ] as const) {
     const cols = axes(form.cols);
     for (let v = cols.length - 1; v >= 0; v--) {
@@ -137,16 +158,15 @@ export function contract(c: Contraction, target: TargetInfo): ContractKernels {
 function emit(c: Contraction, best: Candidate['plan']): ContractKernels {
   if ('line' in best) return { kernels: [emitThin(best)], temporaries: [] };
   if (!('split' in best)) return { kernels: [emitDot(best)], temporaries: [] };
-  const type = accumulatorType(c);
   const kernels: Kernel[] = [];
   const temporaries: { name: string; dtype: DType; size: number }[] = [];
-  const temporary = (name: string, size: number): string => {
-    temporaries.push({ name, dtype: type, size });
+  const temporary = (name: string, size: number, dtype = copyType(best.c)): string => {
+    temporaries.push({ name, dtype, size });
     return name;
   };
   if (best.packA) kernels.push(emitPack(best, 'a', temporary(packA, packedSize(best, 'a'))));
   if (best.packB === 'once') kernels.push(emitPack(best, 'b', temporary(packB, packedSize(best, 'b'))));
   if (best.split === 1) return { kernels: [...kernels, emitVector(best, null)], temporaries };
-  const partial = temporary('c_partial', best.split * extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols));
+  const partial = temporary('c_partial', best.split * extentOf(c.batch) * extentOf(c.rows) * extentOf(c.cols), accumulatorType(c));
   return { kernels: [...kernels, emitVector(best, partial), emitOrderedSum(best, partial)], temporaries };
 }

@@ -70,7 +70,19 @@ function caches({ fs }: NodeModules, koffi: Koffi): { l1: number; l2: number } {
   return { l1, l2 };
 }
 
+/** Whether the processor multiplies pairs of bf16, and is to be used so far. */
+const hasBf16Dot = (modules: NodeModules, level: CpuLevel): boolean => level === 'avx512' && features(modules).has('avx512_bf16');
+
 export function nativeTarget(modules: NodeModules, koffi: Koffi, level: CpuLevel, threads: number): TargetInfo {
   const { lanes, registers, hasFma } = levels[level];
-  return { lanes, registers, hasFma, elements: lanes >= 16 ? 'none' : 'one', threads, ...caches(modules, koffi), maxBuffer: 2 ** 40 };
+  return {
+    lanes,
+    registers,
+    hasFma,
+    elements: lanes >= 16 ? 'none' : 'one',
+    hasBf16Dot: hasBf16Dot(modules, level),
+    threads,
+    ...caches(modules, koffi),
+    maxBuffer: 2 ** 40,
+  };
 }

@@ -214,207 +214,229 @@ function filterGradient(n: number, h: number, w: number, ch: number, k: number, 
 
 const many = (target: TargetInfo): TargetInfo => ({ ...target, threads: 8 });
 
-describe.each(targets.map((t) => [t.lanes, t] as const))('contract, %i lanes', (_, target) => {
-  it.each(compilers)('products of every orientation (%s)', (cc) => {
-    const sizes = [
-      [1, 1, 1],
-      [1, 7, 5],
-      [7, 1, 5],
-      [1, 64, 33],
-      [64, 1, 33],
-      [3, 3, 1],
-      [13, 10, 27],
-      [77, 65, 33],
-      [6, 16, 300],
-      [33, 15, 64],
-    ];
-    check(
-      sizes.flatMap(([m, n, k]) => [0, 1, 2, 3].map((t) => matmul(m, n, k, (t & 1) === 1, t > 1))),
-      target,
-      cc,
-    );
-  });
-
-  it('convolutions and filter gradients', () => {
-    check(
-      [
-        conv(2, 8, 9, 3, 3, 32),
-        conv(1, 9, 9, 5, 3, 10, 2),
-        conv(3, 9, 11, 2, 3, 7, 1, 2),
-        conv(2, 5, 5, 8, 1, 24),
-        conv(2, 15, 15, 4, 3, 64),
-        filterGradient(3, 8, 9, 3, 3, 32),
-        filterGradient(2, 7, 7, 4, 3, 10),
-        filterGradient(9, 12, 12, 3, 3, 16),
-      ],
-      target,
-    );
-  });
-
-  it('with many threads: chunks of rows, and reductions summed in parts', () => {
-    const cases = [
-      matmul(96, 64, 700, false, false),
-      matmul(16, 16, 20000, true, false),
-      matmul(4, 4, 40000, true, false),
-      filterGradient(8, 20, 20, 3, 3, 32),
-      matmul(130, 40, 64, false, true),
-      conv(4, 20, 20, 3, 3, 33),
-    ];
-    const parts = cases.map((x) => contract(x.c, many(target)).kernels.length);
-    expect(parts[target.lanes > 1 ? 1 : 2]).toBe(2);
-    check(cases, many(target));
-  });
-
-  it('operands copied once where caches are small: ragged, batched, in blocks', () => {
-    const small = { ...target, l1: 1024, l2: target.lanes === 16 ? 4096 : 16384 };
-    const cases = [false, true].flatMap((ta) =>
-      [false, true].flatMap((tb) => [
-        matmul(100, 150, 400, ta, tb),
-        matmul(96, 256, 512, ta, tb),
-        matmul(61, 93, 1000, ta, tb, 2),
-        matmul(200, 331, 70, ta, tb),
-      ]),
-    );
-    const made = cases.map((x) => contract(x.c, small));
-    for (const kernel of made.flatMap((m) => m.kernels)) verifyKernel(kernel);
-    const copies = made.flatMap((m) => m.temporaries.map((t) => t.name));
-    expect(new Set(copies)).toEqual(new Set(target.lanes > 1 ? ['c_packA', 'c_packB'] : copies));
-    check(cases, small);
-    // Outer products have no step to copy along.
-    for (const [m, n] of [
-      [4000, 100],
-      [100, 4000],
-      [300, 300],
-    ])
-      for (const kernel of contract(matmul(m, n, 1, true, true).c, small).kernels) verifyKernel(kernel);
-  });
-
-  it('several dims a side, joined or not, with offsets', () => {
-    check(
-      [
-        // Heads: rows [t], cols [3, heads, d] joined to one; out is anywhere.
-        makeCase(
-          'qkv',
-          [],
-          [{ extent: 20, a: 24 }],
-          [
-            { extent: 3, b: 64 },
-            { extent: 4, b: 16 },
-            { extent: 16, b: 1 },
-          ],
-          [{ extent: 24, a: 1, b: 192 }],
-        ),
-        makeCase(
-          'panels',
-          [],
-          [{ extent: 20, a: 24 }],
-          [
-            { extent: 3, b: 24 * 16 },
-            { extent: 16, b: 1 },
-          ],
-          [{ extent: 24, a: 1, b: 16 }],
-        ),
-        makeCase(
-          'short parts',
-          [],
-          [{ extent: 9, a: 5 }],
-          [
-            { extent: 7, b: 3 },
-            { extent: 3, b: 1 },
-          ],
-          [{ extent: 5, a: 1, b: 21 }],
-        ),
-        makeCase(
-          'two batches',
-          [
-            { extent: 2, a: 120, b: 0 },
-            { extent: 3, a: 40, b: 80 },
-          ],
-          [{ extent: 5, a: 8 }],
-          [{ extent: 10, b: 8 }],
-          [{ extent: 8, a: 1, b: 1 }],
-          ['f32', 'f32'],
-          3,
-        ),
-        makeCase('no reduction', [], [{ extent: 5, a: 1 }], [{ extent: 19, b: 1 }], []),
-        makeCase('dot', [], [], [], [{ extent: 1000, a: 1, b: 1 }]),
-        makeCase(
-          'strided dot',
-          [],
-          [],
-          [],
-          [
-            { extent: 10, a: 3, b: 2 },
-            { extent: 4, a: 1, b: 50 },
-          ],
-        ),
-        makeCase(
-          'short inner rows',
-          [],
-          [
-            { extent: 30, a: 40 },
-            { extent: 3, a: 7 },
-          ],
-          [{ extent: 16, b: 1 }],
-          [{ extent: 7, a: 1, b: 16 }],
-        ),
-        makeCase(
-          'depthwise',
-          [{ extent: 12, a: 1, b: 1 }],
-          [
-            { extent: 4, a: 72 },
-            { extent: 4, a: 12 },
-          ],
-          [],
-          [
-            { extent: 3, a: 72, b: 36 },
-            { extent: 3, a: 12, b: 12 },
-          ],
-        ),
-      ],
-      target,
-    );
-  });
-
-  it('integers wrap, f16 and bf16 widen', () => {
-    const pairs: [DType, DType][] = [
-      ['i32', 'i32'],
-      ['u32', 'u32'],
-      ['i8', 'i8'],
-      ['u8', 'i8'],
-      ['u8', 'u8'],
-      ['bool', 'bool'],
-      ['bf16', 'bf16'],
-      ['f16', 'f16'],
-      ['f32', 'bf16'],
-      ['f16', 'f32'],
-      ['u8', 'f32'],
-    ];
-    check(
-      pairs.flatMap((types) => [
-        matmul(9, 17, 21, false, false, 1, types),
-        matmul(70, 40, 70, false, true, 1, types),
-        matmul(1, 6, 40, false, true, 1, types),
-      ]),
-      target,
-    );
-  });
-
-  it('random products', () => {
-    const dims = fc.record({
-      M: fc.integer({ min: 1, max: 40 }),
-      N: fc.integer({ min: 1, max: 70 }),
-      K: fc.integer({ min: 1, max: 40 }),
-      B: fc.integer({ min: 1, max: 3 }),
-      ta: fc.boolean(),
-      tb: fc.boolean(),
+describe.each(targets.map((t) => [`${t.lanes} lanes${t.hasBf16Dot ? ', products of pairs' : ''}`, t] as const))(
+  'contract, %s',
+  (_, target) => {
+    it.each(compilers)('products of every orientation (%s)', (cc) => {
+      const sizes = [
+        [1, 1, 1],
+        [1, 7, 5],
+        [7, 1, 5],
+        [1, 64, 33],
+        [64, 1, 33],
+        [3, 3, 1],
+        [13, 10, 27],
+        [77, 65, 33],
+        [6, 16, 300],
+        [33, 15, 64],
+      ];
+      check(
+        sizes.flatMap(([m, n, k]) => [0, 1, 2, 3].map((t) => matmul(m, n, k, (t & 1) === 1, t > 1))),
+        target,
+        cc,
+      );
     });
-    check(
-      fc.sample(dims, { numRuns: 40, seed: 7 }).map((d) => matmul(d.M, d.N, d.K, d.ta, d.tb, d.B)),
-      target,
-    );
-  });
-});
+
+    it('convolutions and filter gradients', () => {
+      check(
+        [
+          conv(2, 8, 9, 3, 3, 32),
+          conv(1, 9, 9, 5, 3, 10, 2),
+          conv(3, 9, 11, 2, 3, 7, 1, 2),
+          conv(2, 5, 5, 8, 1, 24),
+          conv(2, 15, 15, 4, 3, 64),
+          filterGradient(3, 8, 9, 3, 3, 32),
+          filterGradient(2, 7, 7, 4, 3, 10),
+          filterGradient(9, 12, 12, 3, 3, 16),
+        ],
+        target,
+      );
+    });
+
+    it('with many threads: chunks of rows, and reductions summed in parts', () => {
+      const cases = [
+        matmul(96, 64, 700, false, false),
+        matmul(16, 16, 20000, true, false),
+        matmul(4, 4, 40000, true, false),
+        filterGradient(8, 20, 20, 3, 3, 32),
+        matmul(130, 40, 64, false, true),
+        conv(4, 20, 20, 3, 3, 33),
+      ];
+      const parts = cases.map((x) => contract(x.c, many(target)).kernels.length);
+      expect(parts[target.lanes > 1 ? 1 : 2]).toBe(2);
+      check(cases, many(target));
+    });
+
+    it('operands copied once where caches are small: ragged, batched, in blocks', () => {
+      const small = { ...target, l1: 1024, l2: target.lanes === 16 ? 4096 : 16384 };
+      const cases = [false, true].flatMap((ta) =>
+        [false, true].flatMap((tb) => [
+          matmul(100, 150, 400, ta, tb),
+          matmul(96, 256, 512, ta, tb),
+          matmul(61, 93, 1000, ta, tb, 2),
+          matmul(200, 331, 70, ta, tb),
+        ]),
+      );
+      const made = cases.map((x) => contract(x.c, small));
+      for (const kernel of made.flatMap((m) => m.kernels)) verifyKernel(kernel);
+      const copies = made.flatMap((m) => m.temporaries.map((t) => t.name));
+      expect(new Set(copies)).toEqual(new Set(target.lanes > 1 ? ['c_packA', 'c_packB'] : copies));
+      check(cases, small);
+      // Outer products have no step to copy along.
+      for (const [m, n] of [
+        [4000, 100],
+        [100, 4000],
+        [300, 300],
+      ])
+        for (const kernel of contract(matmul(m, n, 1, true, true).c, small).kernels) verifyKernel(kernel);
+    });
+
+    it('several dims a side, joined or not, with offsets', () => {
+      check(
+        [
+          // Heads: rows [t], cols [3, heads, d] joined to one; out is anywhere.
+          makeCase(
+            'qkv',
+            [],
+            [{ extent: 20, a: 24 }],
+            [
+              { extent: 3, b: 64 },
+              { extent: 4, b: 16 },
+              { extent: 16, b: 1 },
+            ],
+            [{ extent: 24, a: 1, b: 192 }],
+          ),
+          makeCase(
+            'panels',
+            [],
+            [{ extent: 20, a: 24 }],
+            [
+              { extent: 3, b: 24 * 16 },
+              { extent: 16, b: 1 },
+            ],
+            [{ extent: 24, a: 1, b: 16 }],
+          ),
+          makeCase(
+            'short parts',
+            [],
+            [{ extent: 9, a: 5 }],
+            [
+              { extent: 7, b: 3 },
+              { extent: 3, b: 1 },
+            ],
+            [{ extent: 5, a: 1, b: 21 }],
+          ),
+          makeCase(
+            'two batches',
+            [
+              { extent: 2, a: 120, b: 0 },
+              { extent: 3, a: 40, b: 80 },
+            ],
+            [{ extent: 5, a: 8 }],
+            [{ extent: 10, b: 8 }],
+            [{ extent: 8, a: 1, b: 1 }],
+            ['f32', 'f32'],
+            3,
+          ),
+          makeCase('no reduction', [], [{ extent: 5, a: 1 }], [{ extent: 19, b: 1 }], []),
+          makeCase('dot', [], [], [], [{ extent: 1000, a: 1, b: 1 }]),
+          makeCase(
+            'strided dot',
+            [],
+            [],
+            [],
+            [
+              { extent: 10, a: 3, b: 2 },
+              { extent: 4, a: 1, b: 50 },
+            ],
+          ),
+          makeCase(
+            'short inner rows',
+            [],
+            [
+              { extent: 30, a: 40 },
+              { extent: 3, a: 7 },
+            ],
+            [{ extent: 16, b: 1 }],
+            [{ extent: 7, a: 1, b: 16 }],
+          ),
+          makeCase(
+            'depthwise',
+            [{ extent: 12, a: 1, b: 1 }],
+            [
+              { extent: 4, a: 72 },
+              { extent: 4, a: 12 },
+            ],
+            [],
+            [
+              { extent: 3, a: 72, b: 36 },
+              { extent: 3, a: 12, b: 12 },
+            ],
+          ),
+        ],
+        target,
+      );
+    });
+
+    it('integers wrap, f16 and bf16 widen', () => {
+      const pairs: [DType, DType][] = [
+        ['i32', 'i32'],
+        ['u32', 'u32'],
+        ['i8', 'i8'],
+        ['u8', 'i8'],
+        ['u8', 'u8'],
+        ['bool', 'bool'],
+        ['bf16', 'bf16'],
+        ['f16', 'f16'],
+        ['f32', 'bf16'],
+        ['f16', 'f32'],
+        ['u8', 'f32'],
+      ];
+      check(
+        pairs.flatMap((types) => [
+          matmul(9, 17, 21, false, false, 1, types),
+          matmul(70, 40, 70, false, true, 1, types),
+          matmul(1, 6, 40, false, true, 1, types),
+        ]),
+        target,
+      );
+    });
+
+    it('products of bf16 pairs: every orientation, odd and even reductions, copied panel by panel and once', () => {
+      const small = { ...target, l1: 1024, l2: target.lanes === 16 ? 4096 : 16384 };
+      const types: [DType, DType] = ['bf16', 'bf16'];
+      const cases = [
+        [70, 90, 64],
+        [33, 17, 130],
+        [100, 150, 402],
+        [61, 93, 77],
+        [3, 40, 260],
+        [200, 16, 2],
+      ].flatMap(([m, n, k]) => [0, 1, 2, 3].map((t) => matmul(m, n, k, (t & 1) === 1, t > 1, (m % 3) + 1, types)));
+      for (const t of [target, small, many(target)]) {
+        for (const x of cases) for (const kernel of contract(x.c, t).kernels) verifyKernel(kernel);
+        check(cases, t);
+      }
+      const isPaired = (x: Case) => JSON.stringify(contract(x.c, target).kernels).includes('dot2');
+      expect(cases.filter(isPaired).length > 0).toBe(target.hasBf16Dot === true);
+    });
+
+    it('random products', () => {
+      const dims = fc.record({
+        M: fc.integer({ min: 1, max: 40 }),
+        N: fc.integer({ min: 1, max: 70 }),
+        K: fc.integer({ min: 1, max: 40 }),
+        B: fc.integer({ min: 1, max: 3 }),
+        ta: fc.boolean(),
+        tb: fc.boolean(),
+      });
+      check(
+        fc.sample(dims, { numRuns: 40, seed: 7 }).map((d) => matmul(d.M, d.N, d.K, d.ta, d.tb, d.B)),
+        target,
+      );
+    });
+  },
+);
 
 it('an empty result needs no kernel, an empty reduction gives 0', () => {
   expect(contract(matmul(0, 3, 4, false, false).c, targets[0]).kernels).toEqual([]);
