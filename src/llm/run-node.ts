@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ConfigError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
+import { makeFolders } from '../io/make-folder-node.js';
 import { loadAdapter, saveAdapter } from '../model/adapter-files.js';
 import { applyLora, withAdapter } from '../model/lora.js';
 import { quantizeModel } from '../model/quantize.js';
@@ -199,6 +200,7 @@ export const textTokenizer = (tokenizer: Tokenizer): TextTokenizer => ({
 /** Pretrains a model. Resolves to the report, or null when it was interrupted (a checkpoint is in the folder). */
 export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
+  await makeFolders(context.folder);
   const tokenizer = await tokenizerFor(settings, context);
   context.say(`tokenizer: ${n(tokenizer.vocabSize)} tokens`);
   const { train, validation, shards } = await tokensOf(settings, tokenizer, context, {}, settings.validationShare ?? 0.02);
@@ -286,6 +288,7 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
 /** Fine-tunes a model on examples or preferences. Resolves to the report, or null when it was interrupted. */
 export async function finetune(settings: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
+  await makeFolders(context.folder);
   setRandomSeed(settings.seed);
   const isLora = settings.method === 'lora';
   if (!isLora && settings.quantize !== 'none')
