@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.js';
@@ -135,6 +138,49 @@ describe('writeSafetensorsFiles and openSafetensors', () => {
       await expect(writeSafetensorsFiles(folder, broken)).rejects.toThrow('tensor "d": its data and shape disagree');
       expect(readdirSync(folder).map((name) => readFileSync(join(folder, name), 'latin1'))).toEqual(before);
     }
+  });
+
+  test('kill -9 at any moment leaves a whole model or none, never a mixture', async () => {
+    const program = join(folder, 'loop.mjs');
+    await build({
+      stdin: {
+        contents: `import { writeSafetensorsFiles } from './safetensors-files-node.ts';
+          for (let i = 1; ; i++) {
+            const data = () => new Float32Array(20_000).fill(i);
+            const entries = [...'abcdef'].map((name) => ({ name, dtype: 'f32', shape: [20_000], data }));
+            await writeSafetensorsFiles(process.argv[2], entries, { maxShardBytes: [1e9, 2e5, 1e5, 1e5][i % 4] });
+            if (i === 4) console.log('ready');
+          }`,
+        resolveDir: new URL('../../src/io/', import.meta.url).pathname,
+      },
+      outfile: program,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+    });
+    const model = join(folder, 'model');
+    for (let round = 0; round < 8; round++) {
+      const child = spawn(process.execPath, [program, model], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      await sleep(round * 7);
+      child.kill('SIGKILL');
+      await ended;
+      let opened: TensorFiles;
+      try {
+        opened = await openSafetensors(model);
+      } catch (error) {
+        expect(String(error)).toContain('holds no weights');
+        continue;
+      }
+      const values = new Set<number>();
+      for (const { data } of (await readAll(opened)).values()) for (const x of data) values.add(x);
+      expect(values.size).toBe(1);
+      expect(opened.names()).toHaveLength(6);
+      await opened.close();
+    }
+    await writeSafetensorsFiles(model, entriesOf(rows(1)));
+    expect(readdirSync(model)).toEqual(['model.safetensors']);
   });
 
   test('the folder is made; what is no folder, and wrong options, are refused', async () => {
