@@ -1,6 +1,7 @@
 /** @file Programs: what is fused, where buffers live, and that overwriting Variables never shows an old reader the new value. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/vjp.js';
 import { compileGraph } from '../../src/compile/compile.js';
 import { planArena } from '../../src/compile/memory.js';
 import type { Device } from '../../src/device/device.js';
@@ -52,6 +53,14 @@ describe('fusion', () => {
       ] as [number, number][],
     };
     expect(labels([o.windowMax(x, arg), o.windowArgmax(x, arg)])).toEqual(['windowMax+windowArgmax']);
+  });
+  it('makes an attention and what its gradient needs in one pass, and stores nothing of queries × keys', () => {
+    const [q, k, v] = [0, 1, 2].map(() => feed('f32', [1, 512, 2, 16]).node);
+    const [first, end] = [0, 1].map(() => feed('i32', [1, 512]).node);
+    const y = o.attention(q, k, v, first, end, 0.25);
+    const { program } = compileGraph({ outputs: [y, ...gradients(y, feed('f32', y.shape).node, [q, k, v])], writes: [] }, target);
+    expect(program.calls.map((c) => c.kernel.label).filter((l) => l !== 'slice')).toEqual(['attention', 'attentionGrad']);
+    expect(Math.max(...program.buffers.map((b) => b.size))).toBeLessThanOrEqual(3 * 512 * 2 * 16);
   });
   it('computes an elementwise chain with several results once', () => {
     const x = feed('f32', [64]).node;

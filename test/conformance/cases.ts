@@ -351,6 +351,8 @@ const attended = (name: string, a: Attended, see: Interval): Case => {
 };
 cases.push(
   attended('one query, one key', { batch: 1, queries: 1, heads: 1, keys: 1, groups: 1, dim: 1 }, causal),
+  attended('no keys', { batch: 2, queries: 3, heads: 2, keys: 0, groups: 1, dim: 16 }, causal),
+  attended('no queries', { batch: 2, queries: 0, heads: 2, keys: 3, groups: 1, dim: 16 }, causal),
   attended('causal, grouped', { batch: 2, queries: 33, heads: 6, keys: 33, groups: 2, dim: 64 }, causal),
   attended('causal, many keys', { batch: 1, queries: 150, heads: 2, keys: 150, groups: 2, dim: 16 }, causal),
   attended('a window', { batch: 2, queries: 65, heads: 2, keys: 65, groups: 1, dim: 20 }, (t) => [t - 6, t + 1]),

@@ -77,7 +77,7 @@ export function queryBlock(s: AttentionShape, target: TargetInfo): QueryBlock {
   for (let heads = 1; heads <= shared; heads++) {
     if (shared % heads !== 0) continue;
     for (let n = 1; n <= 4; n++) {
-      const queries = Math.min(s.queries, n * lanes);
+      const queries = Math.max(1, Math.min(s.queries, n * lanes));
       const rows = heads * queries;
       const vectors = ceilDiv(rows, lanes);
       if (vectors > 4 && (heads > 1 || queries > lanes)) continue;
@@ -232,7 +232,7 @@ export function readIntervals(s: AttentionShape, b: QueryBlock, p: BlockPlace, f
   ];
 }
 
-export const local = (name: string, size: number, type: DType = 'f32'): Stmt => ({ kind: 'local', name, type, size });
+export const local = (name: string, size: number, type: DType = 'f32'): Stmt => ({ kind: 'local', name, type, size: Math.max(1, size) });
 
 /** Rows of a block, as f32 with their elements side by side: where they lie, or in a copy of those of 16 bits. */
 export interface BlockRows {

@@ -31,7 +31,7 @@ export function decodingBlock(a: AttentionForward, target: TargetInfo): QueryBlo
   const { shape: s } = a;
   const { lanes } = target;
   const shared = s.heads / s.groups;
-  if (a.lse !== null || lanes < 4 || s.dim % lanes > 0 || s.valueDim % lanes > 0 || s.keys < lanes || s.valueDim === 0) return null;
+  if (a.lse !== null || lanes < 4 || s.dim % lanes > 0 || s.valueDim % lanes > 0 || s.keys < lanes) return null;
   let heads = shared;
   while (heads > 1 && (shared % heads > 0 || heads * s.queries > 8)) heads--;
   const rows = heads * s.queries;

@@ -30,8 +30,10 @@ function checkHeads(who: string, q: Node, k: Node): void {
 
 function checkValues(who: string, k: Node, v: Node): void {
   checkFloat(who, 'values', v);
-  if (v.shape.length !== 4 || v.shape.slice(0, 3).some((d, i) => d !== k.shape[i]))
-    throw new ShapeError(`${who}: values do not fit the keys. Expected one value a key and head, received ${shown(k, v)}.`);
+  if (v.shape.length !== 4 || v.shape[3] < 1 || v.shape.slice(0, 3).some((d, i) => d !== k.shape[i]))
+    throw new ShapeError(
+      `${who}: values do not fit the keys. Expected [batch, keys, groups, valueDim], one a key and head, received ${shown(k, v)}.`,
+    );
 }
 
 function checkIntervals(who: string, q: Node, first: Node, end: Node): void {
