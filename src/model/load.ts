@@ -9,7 +9,9 @@ import { type ConfigurableClass, deserialize, isSerialized, registerBuiltins, re
 import type { CompileOptions } from '../train/compiled.js';
 import { restore } from '../train/tensors.js';
 import { Functional } from './functional.js';
+import { Lora, SavedCopy } from './lora-layer.js';
 import { type AnyModel, Model, type Outputs } from './model.js';
+import { Quantized } from './quantized.js';
 import { Sequential } from './sequential.js';
 
 export interface LoadOptions {
@@ -39,7 +41,7 @@ export async function loadModel<Y extends Outputs = import('../tensor/index.js')
 /** The model of a .tenon file's parts. */
 export function modelFromParts<Y extends Outputs>(parts: TenonParts, where: string, options: LoadOptions = {}): Model<Y> {
   registerLayers();
-  registerBuiltins([Sequential, Functional]);
+  registerBuiltins([Sequential, Functional, Lora, SavedCopy, Quantized]);
   for (const [name, cls] of Object.entries(options.customObjects ?? {})) registerClass(name, cls);
   const { json, tensors } = parts;
   if (json.model === null || json.model === undefined)

@@ -5,11 +5,12 @@
 import { dtypes } from '../base/dtype.js';
 import { ConfigError, quote } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
+import { convertFloats } from '../io/convert-floats.js';
 import { quantizeNf4, quantizeScales } from '../io/nf4.js';
 import { Q8_0_BLOCK, quantizeQ8_0 } from '../io/quantized-blocks.js';
 import { Layer } from '../layers/index.js';
 import { deserialize, serialize } from '../layers/registry.js';
-import { realize, type Variable } from '../tensor/index.js';
+import { type Variable, wrap } from '../tensor/index.js';
 import { layersOf, replaceLayers } from './layer-tree.js';
 import { modulePath } from './lora.js';
 import { isAdapted } from './lora-layer.js';
@@ -118,14 +119,13 @@ async function shorten(layer: Packable, dtype: 'bf16' | 'f16', given: Float32Arr
   if (!(next instanceof Layer && isPackable(next)) || !layer.buildShape)
     throw new ConfigError(`quantize "${layer.name}": its config gives another layer. Expected a Dense or a Linear.`);
   next.ensureBuilt([layer.buildShape as readonly (number | null)[]], false);
-  if (given) layer.kernel.set(given);
-  const values = layer.weights.map((v) => v.read().cast(dtype));
-  await realize(values);
-  layer.weights.forEach((v, i) => {
-    next.weights[i].name = v.name;
-    next.weights[i].trainable = v.trainable;
-    next.weights[i].assign(values[i]);
+  for (const [i, v] of layer.weights.entries()) {
+    const values = (v === layer.kernel ? given : null) ?? ((await v.data()) as Float32Array);
+    const own = next.weights[i];
+    own.name = v.name;
+    own.trainable = v.trainable;
+    own.assign(wrap(convertFloats(values, 'f32', dtype), v.shape, dtype));
     v.release();
-  });
+  }
   return next;
 }

@@ -1,4 +1,7 @@
 /** @file LoRA on layers and models of every kind, against PyTorch's results of PEFT's formulas (test/golden/lora.py). */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/base/errors.js';
 import { deserializeLayer } from '../../src/layers/all.js';
@@ -417,5 +420,24 @@ describe('files of models with adapters', () => {
     await mergeLora(loaded as Sequential);
     const [p, q] = [await (await m.predict(x)).data(), await (await loaded.predict(x)).data()];
     q.forEach((v, i) => void expect(v).toBeCloseTo(p[i], 5));
+  });
+  it('checkpoints go on bit for bit', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'tenon-lora-'));
+    const make = (): Sequential => {
+      setRandomSeed(4);
+      const m = picture();
+      applyLora(m, { rank: 2, alpha: 4, dropout: 0.3, targetModules: ['c2', 'fc'], seed: 1 });
+      return m.compile({ optimizer: 'adam', loss: 'sparseCategoricalCrossentropy' });
+    };
+    const x = pictures(6);
+    const y = Int32Array.from({ length: 6 }, (_, i) => i % 2);
+    const options = { verbose: 0, batchSize: 2, epochs: 4 } as const;
+    const whole = make();
+    await whole.fit(x, y, options);
+    await make().fit(x, y, { ...options, epochs: 2, checkpoint: { folder: root } });
+    const resumed = make();
+    await resumed.fit(x, y, { ...options, checkpoint: { folder: root, resume: true } });
+    expect(await copies(resumed.weights)).toEqual(await copies(whole.weights));
+    await rm(root, { recursive: true });
   });
 });
