@@ -192,7 +192,7 @@ function packageFault(file: string, specifier: string): string | null {
 
 /** What examples import: the public package, their neighbours, and the bundler in its own settings. */
 const mayBeInExample = (path: string, specifier: string): boolean =>
-  /^(tenon(\/layers)?$|node:|\.\/)/.test(specifier) || (specifier === 'vite' && path.endsWith('/vite.config.ts'));
+  /^(tenon(\/(layers|llm|serve))?$|node:|\.\/)/.test(specifier) || (specifier === 'vite' && path.endsWith('/vite.config.ts'));
 
 /** Examples show the public package: they import nothing of ours but that. */
 export function checkExamples(files: readonly SourceFile[]): Violation[] {
@@ -202,7 +202,7 @@ export function checkExamples(files: readonly SourceFile[]): Violation[] {
       .map(({ specifier, line }) => ({
         path: source.path,
         line,
-        message: `an example may not import ${specifier}, only tenon, tenon/layers, node:* and its neighbours.`,
+        message: `an example may not import ${specifier}, only tenon, tenon/layers, tenon/llm, tenon/serve, node:* and its neighbours.`,
       })),
   );
 }

@@ -3,17 +3,18 @@ import { isOp, type Node } from '../graph/node.js';
 import { index } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { Buffers } from './emit.js';
-import type { Group } from './fuse.js';
-import { type LoweredCall, labelOf, temporary } from './lower.js';
+import type { AttentionNode, Group } from './fuse.js';
+import { type LoweredCall, labelOf, setAttentionLowering, temporary } from './lower.js';
 import { attentionForward } from './templates/attention.js';
 import type { AttentionShape, Rows } from './templates/attention-block.js';
 import { attentionBackward } from './templates/attention-grad.js';
 import { rowView } from './views.js';
 
-type Attention = Node<'attention'> | Node<'attentionLse'> | Node<'attentionGrad'>;
+/** Called before the first attention is made. */
+export const useAttention = (): void => setAttentionLowering(lowerAttention);
 
 /** The kernels of a group whose anchor is `n`: an attention's group may store its log-sum-exp too. */
-export function lowerAttention(g: Group, n: Attention, target: TargetInfo): LoweredCall[] {
+function lowerAttention(g: Group, n: AttentionNode, target: TargetInfo): LoweredCall[] {
   const buffers = new Buffers();
   const rows = (x: Node): Rows => {
     const { base, offset, strides } = rowView(x);

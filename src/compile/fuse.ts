@@ -70,8 +70,8 @@ const anchorOps = new Set<Op>([
   'attentionGrad',
 ]);
 
-export const isAttention = (n: Node): n is Node<'attention'> | Node<'attentionLse'> | Node<'attentionGrad'> =>
-  isOp(n, 'attention') || isOp(n, 'attentionLse') || isOp(n, 'attentionGrad');
+export type AttentionNode = Node<'attention'> | Node<'attentionLse'> | Node<'attentionGrad'>;
+export const isAttention = (n: Node): n is AttentionNode => isOp(n, 'attention') || isOp(n, 'attentionLse') || isOp(n, 'attentionGrad');
 
 /** What a node reads from memory, even where it's free to make: a contraction's and an attention's operands behind movements. */
 function memoryOperands(n: Node): readonly Node[] {

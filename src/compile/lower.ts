@@ -21,11 +21,10 @@ import {
   variable,
 } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
-import { lowerAttention } from './attention.js';
 import { lowerContraction } from './contraction.js';
 import { elementwise } from './elementwise.js';
 import { arithmetic, Buffers, Emitter, greater, lowest, unflattenWindow, windowAt } from './emit.js';
-import { type Group, isAttention } from './fuse.js';
+import { type AttentionNode, type Group, isAttention } from './fuse.js';
 import { type Axis, mergeLoops, nest, plainLoops, unpack } from './loops.js';
 import { lowerPutRows } from './put-rows.js';
 import { Ix } from './symbolic.js';
@@ -45,11 +44,22 @@ export interface LoweredCall {
 export const temporary = (dtype: Node['dtype'], shape: Shape, name = 'partial'): Node =>
   makeNode('input', [], { index: -1, name }, dtype, shape);
 
+type AttentionLowering = (g: Group, anchor: AttentionNode, target: TargetInfo) => LoweredCall[];
+let attentionLowering: AttentionLowering | null = null;
+/** Named by whoever makes attentions (compile/attention), so that bundles of programs without any don't hold their templates. */
+export const setAttentionLowering = (lowering: AttentionLowering): void => {
+  attentionLowering = lowering;
+};
+
 export function lowerGroup(g: Group, target: TargetInfo): LoweredCall[] {
   const anchor = g.anchor;
   if (!anchor) return [elementwise(g, target)];
   if (isOp(anchor, 'dot') || isOp(anchor, 'conv')) return lowerContraction(g, anchor, target);
-  if (isAttention(anchor)) return lowerAttention(g, anchor, target);
+  if (isAttention(anchor)) {
+    if (!attentionLowering)
+      throw new InternalError('lower: nobody named the lowering of attention. Expected useAttention() where such a node is made');
+    return attentionLowering(g, anchor, target);
+  }
   if (isOp(anchor, 'argmax') || isOp(anchor, 'argmin')) return [argReduction(g, anchor, target)];
   if (isOp(anchor, 'windowArgmax')) return [argReduction(g, anchor, target)];
   if (isOp(anchor, 'cumsum') || isOp(anchor, 'cumprod') || isOp(anchor, 'cummax')) return [scan(g, anchor, target)];

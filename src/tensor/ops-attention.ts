@@ -1,5 +1,6 @@
 /** @file What transformers are made of: attention over an interval of keys a query, for training and decoding alike, and rotary positions. */
 import { ConfigError } from '../base/errors.js';
+import { useAttention } from '../compile/attention.js';
 import { ops } from '../graph/builder.js';
 import { floatNode, indexNode, toNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
@@ -26,6 +27,7 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
   const { scale = 1 / Math.sqrt(query.shape[query.shape.length - 1]) } = options;
   if (!Number.isFinite(scale)) throw new ConfigError(`attention: scale is ${scale}. Expected a finite number.`);
   const [first, end] = [options.first, options.end].map((x) => indexNode(x, 'attention'));
+  useAttention();
   return fromNode(ops.attention(query, key, value, first, end, scale));
 }
 

@@ -1,12 +1,17 @@
 /** @file Runs a graph on a device and by the oracle, and compares: shared by every conformance test, in Node and in browsers. */
+
 import { allocate, type DType, decode, encode, isFloat, type TypedArray } from '../../src/base/dtype.js';
 import { type Shape, size } from '../../src/base/shape.js';
+import { useAttention } from '../../src/compile/attention.js';
 import { compileGraph } from '../../src/compile/compile.js';
 import type { Device, DeviceBuffer } from '../../src/device/device.js';
 import { currentDevice, listDevices, setDevice } from '../../src/device/registry.js';
 import { interpret } from '../../src/graph/interpret.js';
 import { isOp, makeNode, type Node, topological } from '../../src/graph/node.js';
 import { verifyProgram } from '../../src/kernel/verify.js';
+
+// Cases are made of nodes, past the operations that would call it.
+useAttention();
 
 /** Deterministic numbers in [-1, 1): small enough that products of many stay exact to the tolerance. */
 export function numbers(count: number, seed: number): number[] {
