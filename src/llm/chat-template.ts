@@ -53,7 +53,7 @@ export interface Conversation {
 }
 
 /** ChatML: the template of tokenizers that have none. */
-export const chatml = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`;
+export const chatml = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}{{ (message['content'] or '') + '<|im_end|>' }}{% endgeneration %}{% else %}{{ (message['content'] or '') + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`;
 
 const commonNames = {
   template: true,
@@ -133,9 +133,6 @@ function checkMessages(messages: readonly ChatMessage[]): void {
 
 /**
  * A conversation as text, special tokens included: encode it with `addSpecialTokens: false`.
- * @example
- * applyChatTemplate(tokenizer, [{ role: 'user', content: 'Hi' }], { template: 'chatml', addGenerationPrompt: true });
- * // '<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n'
  * @throws ConfigError for wrong messages, what the template refuses, and a tokenizer without a template; FormatError for a faulty template.
  */
 export function applyChatTemplate(tokenizer: Tokenizer, messages: readonly ChatMessage[], options: ApplyChatTemplateOptions = {}): string {

@@ -149,7 +149,10 @@ const inOrder = (...parts: readonly Part[]): Part => ({
 function splitPart(at: FileValue): Part {
   const pattern = patternOf(at.at('pattern'));
   const mode = at.at('behavior').isMissing ? 'Isolated' : at.at('behavior').oneOf(splitModes);
-  if (!at.at('invert').flag(false) || mode === 'Isolated') return splitBy(pattern, mode);
+  if (mode === 'Isolated') return splitBy(pattern, mode);
+  // Made into another pattern, a known one is known no more.
+  const risks = Object.hasOwn(pattern.json, 'String') ? [] : [`the pattern ${quote(pattern.regex)} (${mode})`];
+  if (!at.at('invert').flag(false)) return splitBy({ ...pattern, risks }, mode);
   if (mode !== 'Removed') at.at('invert').refuse(`false with the behavior ${mode}`);
   return splitBy({ regex: '', others: pattern.regex, risks: pattern.risks }, 'Removed');
 }

@@ -99,7 +99,8 @@ function settingsOf(options: TrainTokenizerOptions): Settings {
  * Learns a vocabulary from texts, which are read once.
  * @example
  * const { tokenizer } = await trainTokenizer(['low lower lowest', 'new newer newest'], { vocabSize: 300 });
- * tokenizer.decode(tokenizer.encode('lower')); // 'lower'
+ * console.log(tokenizer.decode(tokenizer.encode('lower')));
+ * // → lower
  * @throws ConfigError for wrong options; the signal's reason when it is aborted.
  */
 export async function trainTokenizer(

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { concatBytes } from '../../src/base/bytes.js';
 import { ConfigError, FormatError } from '../../src/base/errors.js';
 import {
   applyChatTemplate,
@@ -9,8 +10,8 @@ import {
   renderConversation,
   turnEndId,
 } from '../../src/llm/chat-template.js';
-import type { Tokenizer } from '../../src/llm/tokenizer.js';
-import { smallTokenizer } from './support.js';
+import { Tokenizer } from '../../src/llm/tokenizer.js';
+import { changed, smallTokenizer } from './support.js';
 
 interface Golden {
   readonly now: string;
@@ -119,6 +120,40 @@ describe('what the assistant says', () => {
     expect(saidIn(conversations.two, { template })).toEqual(['Hello there.</s>']);
   });
 
+  it('in a vocabulary of pieces, and with a normalizer that changes the text', () => {
+    const tokens = JSON.parse(readFileSync(new URL('../golden/tokenizer.json', import.meta.url), 'utf8')) as {
+      models: object[];
+      entries: Record<string, { json: object; model: number }>;
+    };
+    const { json, model } = tokens.entries.llama2;
+    const pieces = Tokenizer.fromJson({ ...json, model: tokens.models[model] }, { bos_token: '<s>', eos_token: '</s>' });
+    const said = (of: Tokenizer, template: string, messages = conversations.four): string => {
+      const { ids, assistant } = renderConversation(of, messages, { template });
+      const bytes = [...ids].flatMap((id, k) => (assistant[k] === 1 ? [of.bytesOf(id)] : []));
+      return new TextDecoder().decode(concatBytes(bytes));
+    };
+    // The pieces' own space before a stretch of text is at its beginning.
+    expect(said(pieces, templates.llama2)).toBe(' Hello there. </s> See you. </s>');
+    expect(
+      said(
+        pieces,
+        '{% for m in messages %}<s>{% if m.role == "assistant" %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}',
+      ),
+    ).toBe('   Hello there. </s> See you.</s>');
+    const lower = changed(tokenizer, (files) => Object.assign(files, { normalizer: { type: 'Lowercase' } }));
+    expect(said(lower, 'chatml')).toBe('  hello there. <|im_end|>see you.<|im_end|>');
+    // Unknown stretches too.
+    const some = changed(tokenizer, (files) => {
+      Object.assign(files, { pre_tokenizer: null, decoder: null, normalizer: null });
+      const vocab = { '<s>': 0, '</s>': 1, '<|im_start|>': 2, '<|im_end|>': 3, '?': 4, H: 5, i: 6, '\n': 7 };
+      Object.assign(files.model, { vocab, merges: [], unk_token: '?', fuse_unk: true });
+    });
+    const { ids, assistant } = renderConversation(some, conversations.two, { template: 'chatml' });
+    // <|im_start|>user⏎ Hi<|im_end|>⏎ <|im_start|>assistant⏎ Hello there.<|im_end|>⏎
+    expect([...ids]).toEqual([2, 4, 7, 5, 6, 3, 7, 2, 4, 6, 4, 7, 5, 4, 3, 7]);
+    expect([...assistant]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0]);
+  });
+
   it('an answer may come first', () => {
     const messages = [{ role: 'assistant', content: 'Hello there.' }, ...conversations.four];
     for (const template of [templates.zephyr, 'chatml']) expect(saidIn(messages, { template })).toHaveLength(3);
@@ -172,7 +207,6 @@ describe('options', () => {
     const own = await smallTokenizer({ chatTemplate: chatml });
     expect(own.chatTemplate).toBe(chatml);
     expect(applyChatTemplate(own, two)).toBe(applyChatTemplate(tokenizer, two, { template: 'chatml' }));
-    const { changed } = await import('./support.js');
     const several = changed(own, (_, config) => {
       Object.assign(config, {
         chat_template: [
