@@ -62,7 +62,7 @@ function sizesOf(config: Config, architecture: Architecture): Sizes {
       layers: count(config, 'n_layer'),
       heads,
       keyHeads: heads,
-      headDim: hidden / heads,
+      headDim: count({}, 'n_embd / n_head', hidden / heads),
       hidden,
       feedForward: count(config, 'n_inner', 4 * hidden),
       context: count(config, 'n_positions', typeof config.n_ctx === 'number' ? config.n_ctx : 1024),
