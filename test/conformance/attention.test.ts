@@ -1,8 +1,17 @@
 /** @file attention, its log-sum-exp and its gradient on random shapes, intervals and dtypes, on every device against the oracle. */
+
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
+import { type NodeModules, nodeModules } from '../../src/base/node-modules.js';
+import { loadKoffi } from '../../src/device/native/binding.js';
+import { nativeTarget } from '../../src/device/native/cpu.js';
 import { ops as o } from '../../src/graph/builder.js';
-import { conforms, devices, feed, numbers } from './harness.js';
+import { interpret } from '../../src/graph/interpret.js';
+import type { Node } from '../../src/graph/node.js';
+import { cases } from './cases.js';
+import { missingPrograms, runElsewhere } from './cross.js';
+import { conforms, devices, expectClose, feed, numbers } from './harness.js';
 
 const extent = (max: number) => fc.integer({ min: 1, max });
 const arbitrary = fc.record({
@@ -49,3 +58,34 @@ describe.each(all.map((d) => ({ name: d.name, device: d })))('attention on $name
     );
   }, 240_000);
 });
+
+/** Cases of conformance on every kind of vector that this machine has, by every compiler: `npm test` takes a sample, `npm run test:long` all. */
+const isLong = Number(process.env.TENON_TEST_RUNS ?? 0) >= 1000;
+const levels = process.arch === 'x64' ? (['sse2', 'avx2', 'avx512'] as const) : [];
+const chosen = cases.filter((c) => c.name.startsWith('attention'));
+const modules = nodeModules();
+const cpu = process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+const hasLevel = (level: (typeof levels)[number]): boolean => level === 'sse2' || cpu.includes(level === 'avx2' ? ' avx2' : ' avx512f');
+const ways = levels.flatMap((level) => ['gcc', 'clang'].map((compiler) => ({ level, compiler })));
+describe.skipIf(modules === null).each(ways.filter((_, i) => isLong || [0, 2, 5].includes(i)))(
+  'attention by $compiler on $level',
+  ({ level, compiler }) => {
+    const isThere = modules !== null && missingPrograms([compiler]).length === 0 && hasLevel(level);
+    it.skipIf(!isThere)(
+      'is what its formula says',
+      async () => {
+        const target = nativeTarget(modules as NodeModules, loadKoffi(modules as NodeModules), level, 2);
+        const sample = chosen.filter((_, i) => isLong || i % levels.length === levels.indexOf(level));
+        const graphs = sample.map((c) => c.build());
+        const results = await runElsewhere(graphs, target, { compile: [compiler], link: [compiler], run: [] });
+        graphs.forEach(({ outputs, feeds }, i) => {
+          const inputs = new Map(feeds.map((f) => [(f.node as Node<'input'>).arg.index, f.data] as const));
+          interpret(outputs, { inputs }).forEach((wanted, k) => {
+            expectClose(results[i][k], wanted, outputs[k].dtype, sample[i].tolerance ?? 2e-5, `${sample[i].name}, output ${k}`);
+          });
+        });
+      },
+      600_000,
+    );
+  },
+);
