@@ -1,13 +1,13 @@
 /**
  * @file attention() beside the same in steps (dotProductAttention) and beside PyTorch, whole Programs on all threads:
- * `npx vite-node -c vitest.config.ts bench/kernels/attention-peers.ts [python]`. Minima of alternating rounds, in milliseconds.
+ * `npx vite-node -c vitest.config.ts bench/kernels/attention-peers.ts [python or -] [rounds] [device]`. Minima of alternating rounds, in milliseconds.
  */
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { setDevice } from '../../src/device/registry.js';
 import { attention, compileStep, dotProductAttention, type Tensor, tensor, variable, vjp, zeros } from '../../src/tensor/index.js';
 
-const python = process.argv[2];
+const python = process.argv[2] ?? '-';
 const rounds = Number(process.argv[3] ?? 40);
 const threads = availableParallelism();
 
@@ -30,7 +30,7 @@ const entries: Entry[] = [
   { name: 'decoding, 8×512', batch: 8, queries: 1, keys: 512, isTraining: false },
 ].map((e) => ({ heads: 9, groups: 3, dim: 64, ...e }));
 
-setDevice('native');
+setDevice(process.argv[4] === 'wasm' ? 'wasm' : 'native');
 const random = (shape: number[]): Tensor =>
   tensor(
     Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => Math.random() - 0.5),
@@ -96,7 +96,7 @@ for name, B, T, S, H, G, D, training in ${JSON.stringify(entries.map((e) => [e.n
         best[name] = min(t, best.get(name, 1e9))
 for name, t in best.items(): print(name + ', PyTorch', t, sep='\\t')
 `;
-if (python)
+if (python !== '-')
   for (const line of execFileSync(python, ['-c', program], { encoding: 'utf8' }).trim().split('\n')) {
     const [name, ms] = line.split('\t');
     note(name, Number(ms));
