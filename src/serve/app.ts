@@ -4,6 +4,7 @@ import { Hono } from 'hono';
 import { cors } from 'hono/cors';
 import { quote } from '../base/errors.js';
 import type { TextEngine } from '../llm/text-engine.js';
+import { discardBody } from './body.js';
 import { ApiError, toApiError } from './errors.js';
 import { chatForm, completionForm } from './replies.js';
 import { parseChat, parseCompletion } from './requests.js';
@@ -60,6 +61,7 @@ export function textApp(engine: TextEngine, options: TextAppOptions = {}): TextA
     c.header('x-request-id', trace.id);
     service.traces.add(trace);
     await next();
+    await discardBody(c.req.raw);
     if (service.isClosing) c.header('connection', 'close');
     if (!trace.isStream) service.end(trace, c.res.status, c.error ?? null);
   });

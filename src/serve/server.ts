@@ -32,6 +32,8 @@ const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : 
 
 /** More connections than any queue needs; each may hold a body. */
 const MAX_CONNECTIONS = 1024;
+/** Longer than clients and proxies keep an idle connection: the one who might use it next should be the one to close it. */
+const KEEP_ALIVE_SECONDS = 65;
 /** For clients to read why they were cancelled. */
 const LAST_WORDS_SECONDS = 1;
 
@@ -48,6 +50,7 @@ export async function serveText(engine: TextEngine, options: ServeOptions = {}):
   const server = createAdaptorServer({ fetch: app.fetch, hostname: host, overrideGlobalObjects: false });
   if (!('closeIdleConnections' in server)) throw new ConfigError('serveText: expected a server of HTTP/1.1.');
   server.maxConnections = MAX_CONNECTIONS;
+  server.keepAliveTimeout = 1000 * KEEP_ALIVE_SECONDS;
   await new Promise<void>((resolve, reject) => {
     // It stays: a connection that could not be accepted later (no file handles left) is the client's loss, not the server's end.
     server.on('error', (error) => {

@@ -2,10 +2,10 @@
 import { setMaxListeners } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Context } from 'hono';
-import { quote, reasonOf } from '../base/errors.js';
 import type { TextEngine, TextPiece } from '../llm/text-engine.js';
 import type { TextAppOptions } from './app.js';
-import { ApiError, badRequest, clientGone, shuttingDown, toApiError } from './errors.js';
+import { parseJson, readBody, requireJsonType } from './body.js';
+import { ApiError, clientGone, shuttingDown, toApiError } from './errors.js';
 import { EventStream } from './event-stream.js';
 import { Gate, type Release } from './gate.js';
 import { event, lastEvent, Reply, type ReplyForm, usageOf } from './replies.js';
@@ -87,9 +87,11 @@ export class Service {
     const trace = c.get('trace');
     try {
       if (this.isClosing) throw shuttingDown();
-      // Before the body: a full server reads nothing.
+      requireJsonType(request);
+      const body = await readBody(request, this.#maxBodyBytes);
+      // Before any work on it.
       if (!this.gate.hasRoom(1)) throw this.#full();
-      const parsed = parse(this.#engine, await readJson(request, this.#maxBodyBytes), this.#limits);
+      const parsed = parse(this.#engine, parseJson(body), this.#limits);
       trace.promptTokens = parsed.promptTokens;
       const places = this.gate.admit(choicesOf(parsed.work), stop.signal);
       if (places === null) throw this.#full();
@@ -163,36 +165,5 @@ export class Service {
     await stream.end();
     this.#stops.delete(stop);
     this.end(trace, 200, thrown);
-  }
-}
-
-/** The body as JSON. Throws ApiError. */
-async function readJson(request: Request, maxBytes: number): Promise<unknown> {
-  const tooLarge = (): ApiError =>
-    new ApiError(413, `The request is too large. Expected at most ${maxBytes} bytes.`, { code: 'request_too_large' });
-  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
-  const type = request.headers.get('content-type') ?? '';
-  // A page of another origin can't send this type without asking first, which CORS then refuses.
-  if (!/^application\/json\b/i.test(type))
-    throw new ApiError(415, `Expected the header Content-Type: application/json, received ${quote(type)}.`, {
-      code: 'unsupported_media_type',
-    });
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  // Not cancelled when it is too large: that would end the connection before the answer.
-  const reader = request.body?.getReader();
-  for (;;) {
-    const chunk = await reader?.read().catch((error: unknown) => {
-      throw new ApiError(499, 'The client closed the connection.', { code: 'client_closed_request', cause: error });
-    });
-    if (!chunk?.value) break;
-    size += chunk.value.length;
-    if (size > maxBytes) throw tooLarge();
-    chunks.push(chunk.value);
-  }
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
-  } catch (error) {
-    throw badRequest(`The body is no JSON (${reasonOf(error).slice(0, 200)}).`, undefined, 'invalid_json');
   }
 }

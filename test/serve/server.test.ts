@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/base/errors.js';
 import { serveText, textApp } from '../../src/serve/index.js';
@@ -236,22 +236,64 @@ describe('who may use it', () => {
 describe('limits', () => {
   it('bodies over the limit: 413, with and without a length', async () => {
     const { post, engine, server } = await start({ maxBodyBytes: 10_000 });
-    const body = JSON.stringify({ messages: [{ role: 'user', content: 'x'.repeat(20_000) }] });
+    const content = 'x'.repeat(20_000);
+    const body = JSON.stringify({ messages: [{ role: 'user', content }] });
     expect(await failureOf(await post(chat, body))).toMatchObject({ status: 413, code: 'request_too_large' });
-    const chunks = new ReadableStream({
-      pull(controller) {
-        controller.enqueue(new TextEncoder().encode(' '.repeat(5000)));
-      },
+    const chunked = (pieces: number): RequestInit & { duplex: string } => ({
+      body: new ReadableStream({
+        pull(controller) {
+          if (pieces-- > 0) controller.enqueue(new TextEncoder().encode(content));
+          else controller.close();
+        },
+      }),
+      duplex: 'half',
     });
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: chunks, duplex: 'half' };
-    // Whether the client reads the answer while it still sends is the client's matter; the server answers and hangs up.
-    const status = await fetch(`${server.url}${chat}`, init as RequestInit).then(
+    expect((await post(chat, '', chunked(1))).status).toBe(413);
+    // One who sends on and on is hung up on; whether it reads the answer before is its own matter.
+    const endless = await post(chat, '', chunked(Number.POSITIVE_INFINITY)).then(
       (response) => response.status,
       () => 413,
     );
-    expect(status).toBe(413);
+    expect(endless).toBe(413);
+    const socket = await rawPost(server, chat, {});
+    socket.write(`POST ${chat} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n{`);
+    let answer = '';
+    socket
+      .resume()
+      .setEncoding('utf8')
+      .on('data', (text: string) => {
+        answer += text;
+      });
+    await until(() => answer.includes('request_too_large') && socket.destroyed);
     expect(engine.started).toBe(0);
     expect((await post(chat, { messages: hi, max_tokens: 1 })).status).toBe(200);
+  });
+
+  it('refusals leave the connection to the next request', async () => {
+    const { server } = await start({ maxBodyBytes: 10_000, apiKey: 'sesame', slots: 1, maxQueue: 0 });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const sockets = new Set<unknown>();
+    const send = (path: string, headers: Record<string, string>, body: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const sent = request(`${server.url}${path}`, { method: 'POST', agent, headers }, (response) => {
+          sockets.add(response.socket);
+          response.resume().on('end', () => resolve(response.statusCode));
+        });
+        sent.on('error', reject).end(body);
+      });
+    const headers = { authorization: 'Bearer sesame', 'content-type': 'application/json' };
+    const good = JSON.stringify({ messages: hi, max_tokens: 1 });
+    const statuses: (number | undefined)[] = [];
+    statuses.push(await send(chat, headers, 'x'.repeat(1_000_000)));
+    statuses.push(await send(chat, { ...headers, authorization: 'Bearer no' }, good));
+    statuses.push(await send(chat, { ...headers, 'content-type': 'text/plain' }, good));
+    statuses.push(await send('/v1/nothing', headers, 'x'.repeat(1_000_000)));
+    statuses.push(await send(chat, headers, JSON.stringify({ messages: hi, n: 2 })));
+    statuses.push(await send(chat, headers, '{'));
+    statuses.push(await send(chat, headers, good));
+    expect(statuses).toEqual([413, 401, 415, 404, 400, 400, 200]);
+    expect(sockets.size).toBe(1);
+    agent.destroy();
   });
 
   it('an answer ends at the end of the context, with the reason', async () => {
