@@ -15,7 +15,7 @@ import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
 import { copyKernel } from './elementwise.js';
 import { fuse, type Group, nodesRead } from './fuse.js';
-import { lowerGroup, temporary } from './lower.js';
+import { type LoweredCall, lowerGroup, temporary } from './lower.js';
 import { byteLength, planArena } from './memory.js';
 import { narrow } from './narrow.js';
 import { CallOrder, pairsInPlace } from './order.js';
@@ -23,7 +23,7 @@ import { blocksAsRows } from './put-rows.js';
 import { type Chain, chainRows, lowerChain } from './rows.js';
 import { simplify } from './simplify.js';
 import { sparseUpdates } from './sparse.js';
-import { isSource, unshaped } from './views.js';
+import { behindBarriers, isSource, unshaped } from './views.js';
 
 /** What the caller puts into an external slot of the Program. */
 export type Slot =
@@ -49,19 +49,28 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
   const whole = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
   const narrowed = narrow(allowRows ? blocksAsRows(whole, new Set(graph.writes.map((w) => w.variable.id))) : whole);
   // A buffer has no shape: rows put into a reshaped tensor are its new value as they are.
-  const roots = (narrowed === whole ? whole : simplify(narrowed)).map((r) => (unshaped(r).op === 'putRows' ? unshaped(r) : r));
+  const roots = (narrowed === whole ? whole : simplify(narrowed))
+    .map(behindBarriers)
+    .map((r) => (unshaped(r).op === 'putRows' ? unshaped(r) : r));
   const outputs = roots.slice(0, graph.outputs.length);
   const writes = graph.writes.map((w, i) => ({ variable: w.variable, value: roots[graph.outputs.length + i] }));
   const sparse = allowRows ? sparseUpdates(outputs, writes, target) : [];
   const byRows = new Set(sparse.flatMap((s) => s.values));
   const stored = new Set([...roots.filter((r) => !byRows.has(r)), ...sparse.flatMap((s) => s.inputs)]);
-  const fusion = fuse([...stored].filter((r) => !isSource(r)));
+  const fusion = fuse([...stored].filter((r) => !isSource(r) || r.op === 'barrier'));
   const readers = new Map<Node, Group[]>();
   for (const g of fusion.groups) for (const n of nodesRead(g, fusion.storedBy)) readers.set(n, [...(readers.get(n) ?? []), g]);
-  const isOwn = (n: Node, chain: Chain): boolean => !stored.has(n) && (readers.get(n) ?? []).every((g) => chain.groups.includes(g));
-  const fused = chainRows(fusion, target).flatMap((g) =>
-    'rows' in g ? lowerChain(g, target, (n) => isOwn(n, g)) : size(g.shape) === 0 ? [] : lowerGroup(g, target),
-  );
+  // What a barrier gives out again is read under another name.
+  const again = new Set(topological(roots).flatMap((n) => (isOp(n, 'barrier') ? [behindBarriers(n)] : [])));
+  const isOwn = (n: Node, chain: Chain): boolean =>
+    !stored.has(n) && !again.has(n) && (readers.get(n) ?? []).every((g) => chain.groups.includes(g));
+  const fused = chainRows(fusion, target).flatMap((g): LoweredCall[] => {
+    if ('rows' in g) {
+      const waits = new Set(g.groups.flatMap((x) => [...x.waits]));
+      return [{ ...lowerChain(g, target, (n) => isOwn(n, g)), waits }];
+    }
+    return size(g.shape) === 0 ? [] : lowerGroup(g, target).map((c) => ({ ...c, waits: g.waits }));
+  });
   const calls = [...fused, ...sparse.map((s) => s.call)];
 
   // ---- a place for every value
@@ -92,7 +101,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
   /** Value → the one whose buffer it is written to. */
   const over = new Map<Node, Node>();
   const bufferOf = (n: Node): Node => {
-    let x = n;
+    let x = behindBarriers(n);
     for (let o = over.get(x); o; o = over.get(x)) x = o;
     return x;
   };
@@ -162,7 +171,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
   for (const [i, c] of sorted.entries())
     for (const [k, n] of c.nodes.entries()) {
       if (c.kernel.buffers[k].access !== 'read') written.add(n);
-      else if (!written.has(n) && !isSource(n) && size(n.shape) > 0)
+      else if (!written.has(behindBarriers(n)) && !isSource(behindBarriers(n)) && size(n.shape) > 0)
         throw new InternalError(`compileGraph: ${c.kernel.label} reads a ${n.op} that no kernel before it writes`);
       const buffer = bufferOf(n);
       if (place.has(buffer)) continue;

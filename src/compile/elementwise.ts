@@ -142,6 +142,9 @@ function elementwiseInBoxes(g: Group, { shape, compose, list }: Boxes, target: T
 export function copyKernel(from: Node, to: Node, target: TargetInfo): LoweredCall {
   const same = makeNode('reshape', [from], { shape: from.shape }, from.dtype, from.shape);
   const only = new Set<Node>([same]);
-  const { kernel, nodes } = elementwise({ id: -1, shape: from.shape, anchor: null, members: only, stores: only, aligned: only }, target);
+  const { kernel, nodes } = elementwise(
+    { id: -1, shape: from.shape, anchor: null, members: only, stores: only, aligned: only, waits: new Set() },
+    target,
+  );
   return { kernel: { ...kernel, label: 'copy' }, nodes: nodes.map((n) => (n === same ? to : n)), inPlace: new Set() };
 }

@@ -8,7 +8,7 @@ import { type Shape, sameShape, size } from '../base/shape.js';
 import { isOp, type Node, type Op, topological } from '../graph/node.js';
 import { isScalarOp, type ScalarOp } from '../kernel/scalar-ops.js';
 import { prologueNodes } from './prologue.js';
-import { isSource, isView, rowView, unshaped, viewBase } from './views.js';
+import { behindBarriers, isSource, isView, rowView, unshaped, viewBase } from './views.js';
 
 export interface Group {
   readonly id: number;
@@ -21,6 +21,8 @@ export interface Group {
   readonly stores: Set<Node>;
   /** Members that every user in the group reads at the element being computed. */
   readonly aligned: Set<Node>;
+  /** Stored by other groups, which come first: what barriers wait for. */
+  readonly waits: Set<Node>;
 }
 
 /** Nodes that cost nothing to repeat anywhere. */
@@ -122,6 +124,8 @@ function evaluations(user: Node, input: Node, userCount: number): number {
   return isAnchor(user) ? Math.max(userCount, size(input.shape)) : userCount;
 }
 
+/** Elements up to which a kernel of its own costs a value little. */
+const mostSmall = 1 << 15;
 /** Work up to which an element is computed anew rather than written and read again. */
 const repeatableCost = 8;
 
@@ -129,7 +133,12 @@ const repeatableCost = 8;
  * Elementwise nodes whose formula only reads values that have a buffer anyway (and small ones): computed
  * anew where they are read, they need none themselves.
  */
-function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly Node[]>, isStored: (n: Node) => boolean): Set<Node> {
+function coveredNodes(
+  order: readonly Node[],
+  users: ReadonlyMap<Node, readonly Node[]>,
+  level: ReadonlyMap<Node, number>,
+  isStored: (n: Node) => boolean,
+): Set<Node> {
   const covered = new Set<Node>();
   const readersOf = new Map<Node, Set<Node>>();
   const readers = (n: Node): Set<Node> => {
@@ -140,15 +149,19 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
     }
     return set;
   };
-  // Anchors on the way to a node, and on the way to the first that reads it: where its loops run.
-  const level = new Map<Node, number>();
-  for (const n of order) level.set(n, Math.max(0, ...n.inputs.map((i) => (level.get(i) ?? 0) + (isAnchor(i) ? 1 : 0))));
+  // And on the way to the first that reads a node: where its loops run.
   const home = new Map<Node, number>();
   for (const n of [...order].reverse()) {
     const own = level.get(n) ?? 0;
     const first = Math.min(...[...readers(n)].map((u) => home.get(u) ?? 0));
     home.set(n, isElementwise(n) && !isStored(n) && Number.isFinite(first) ? Math.max(own, first) : own);
   }
+  /** Whether its reader is there for a reduction alone (the square of a gradient, for their norm), and others read it in later loops: it has a buffer. */
+  const isKeptFor = (n: Node, reader: Node): boolean => {
+    const isReduced = [...readers(reader)].every((u) => isOp(u, 'sum') || isOp(u, 'reduceMax') || isOp(u, 'reduceMin'));
+    const made = (level.get(n) ?? 0) + (isAnchor(n) ? 1 : 0);
+    return isReduced && [...readers(n)].some((u) => u !== reader && (home.get(u) ?? 0) > made);
+  };
   const isReadLater = (n: Node): boolean => [...readers(n)].some((u) => !isElementwise(u) || (home.get(u) ?? 0) > (home.get(n) ?? 0));
   const isSmall = (i: Node, n: Node): boolean => isFree(i) || 4 * size(i.shape) <= size(n.shape);
   /** Bytes an element of what is cheap to compute from a node alone and read later: from twice its own on, the node is stored instead. */
@@ -172,7 +185,7 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
     let cost = elementCost(n);
     for (const i of n.inputs) {
       if (isSmall(i, n)) continue;
-      const formula = isStored(i) ? undefined : formulas.get(i);
+      const formula = isStored(i) || isKeptFor(i, n) ? undefined : formulas.get(i);
       if (formula) cost += formula.cost;
       for (const l of formula?.leaves ?? [i]) leaves.add(l);
     }
@@ -182,7 +195,7 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
       isElementwise(n) &&
       cost <= repeatableCost &&
       leaves.size > 0 &&
-      [...leaves].every((l) => hasBuffer(l) && size(l.shape) <= size(n.shape)) &&
+      [...leaves].every((l) => (hasBuffer(l) || isKeptFor(l, n)) && size(l.shape) <= size(n.shape)) &&
       // Less than to write it (which reads the lines too) and read it again.
       read < dtypes[n.dtype].bytes * (count + 2);
     if (isCovered) covered.add(n);
@@ -190,6 +203,14 @@ function coveredNodes(order: readonly Node[], users: ReadonlyMap<Node, readonly 
   }
   return covered;
 }
+
+/** How many such nodes are on the way to each one. */
+function levels(order: readonly Node[], isCounted: (n: Node) => boolean): Map<Node, number> {
+  const level = new Map<Node, number>();
+  for (const n of order) level.set(n, Math.max(0, ...n.inputs.map((i) => (level.get(i) ?? 0) + (isCounted(i) ? 1 : 0))));
+  return level;
+}
+const isProduct = (n: Node): boolean => isOp(n, 'dot') || isOp(n, 'conv');
 
 export interface Fusion {
   /** In an order in which no group comes before one it reads from. */
@@ -203,11 +224,11 @@ export interface Fusion {
  * movements), sorts and updates of rows find in memory even where it's free to make.
  */
 export function nodesRead(g: Group, storedBy: ReadonlyMap<Node, Group>): Set<Node> {
-  const out = new Set<Node>();
+  const out = new Set(g.waits);
   for (const m of g.members) {
-    for (const i of m.inputs) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
+    for (const i of m.inputs.map(behindBarriers)) if (storedBy.has(i) && !g.members.has(i)) out.add(i);
     const fromMemory = isOp(m, 'argsort') ? m.inputs : isOp(m, 'putRows') ? [unshaped(m.inputs[0])] : memoryOperands(m);
-    for (const i of fromMemory) if ((storedBy.get(i) ?? g) !== g) out.add(i);
+    for (const i of fromMemory.map(behindBarriers)) if ((storedBy.get(i) ?? g) !== g) out.add(i);
   }
   return out;
 }
@@ -241,14 +262,38 @@ export function fuse(roots: readonly Node[]): Fusion {
 
   const forced = new Set<Node>();
   const prologue = prologueNodes(order, users, (n) => rootSet.has(n));
-  for (const n of order) for (const i of memoryOperands(n)) if (!isSource(i) && !prologue.has(i)) forced.add(i);
-  const covered = coveredNodes(order, users, (n) => rootSet.has(n) || forced.has(n));
+  for (const n of order) {
+    for (const i of memoryOperands(n)) if (!isSource(i) && !prologue.has(i)) forced.add(i);
+    if (isOp(n, 'barrier') && !isSource(n.inputs[0])) forced.add(n.inputs[0]);
+  }
+  const level = levels(order, isAnchor);
+  const products = levels(order, isProduct);
+  const productsIn = (n: Node): number => (products.get(n) ?? 0) + (isProduct(n) ? 1 : 0);
+  const covered = coveredNodes(order, users, level, (n) => rootSet.has(n) || forced.has(n));
 
+  /** Whether `n` is made of `from`. */
+  const isMadeOf = (n: Node, from: Node): boolean => {
+    const seen = new Set([n]);
+    const least = level.get(from) ?? 0;
+    for (const x of seen) {
+      if (x === from) return true;
+      for (const i of x.inputs) if ((level.get(i) ?? 0) >= least) seen.add(i);
+    }
+    return false;
+  };
   // Nodes that could be the epilogue of an anchor: storing them instead of what they are made of saves the traffic.
-  const overAnchor = new Set<Node>();
-  for (const n of order)
-    if (isAnchor(n) ? !isClosed(n) : keepsOrder(n) && n.inputs.some((i) => overAnchor.has(i) && size(i.shape) === size(n.shape)))
-      overAnchor.add(n);
+  const overAnchor = new Map<Node, Node>();
+  for (const n of order) {
+    if (isAnchor(n) && !isClosed(n)) overAnchor.set(n, n);
+    if (isAnchor(n) || !keepsOrder(n)) continue;
+    for (const i of n.inputs) {
+      const anchor = size(i.shape) === size(n.shape) ? overAnchor.get(i) : undefined;
+      // What takes the whole of the anchor's result (a softmax its maximum) can't follow in its loops.
+      if (!anchor || n.inputs.some((j) => j !== i && overAnchor.get(j) !== anchor && isMadeOf(j, anchor))) continue;
+      overAnchor.set(n, anchor);
+      break;
+    }
+  }
 
   // Of a sum of many, each is added to what there is so far where it lies: none of them waits for the others.
   const isSum = (n: Node): boolean => isOp(n, 'add') && n.inputs.every((i) => overAnchor.has(i) && size(i.shape) === size(n.shape));
@@ -258,6 +303,14 @@ export function fuse(roots: readonly Node[]): Fusion {
   const storedBy = new Map<Node, Group>();
   /** How many elements of a member the group computes. */
   const counts = new Map<Group, Map<Node, number>>();
+
+  /** Groups that come after a node: they read a barrier that waits for it. */
+  const followers = new Map<Node, Set<Group>>();
+  const follow = (n: Node, readers: Iterable<Group>): void => {
+    const set = followers.get(n) ?? new Set();
+    for (const g of readers) set.add(g);
+    if (set.size > 0) followers.set(n, set);
+  };
 
   const join = (g: Group, n: Node, count: number, aligned: boolean) => {
     g.members.add(n);
@@ -273,6 +326,7 @@ export function fuse(roots: readonly Node[]): Fusion {
   const store = (g: Group, n: Node) => {
     g.stores.add(n);
     storedBy.set(n, g);
+    for (const f of followers.get(n) ?? []) f.waits.add(n);
   };
   const newGroup = (n: Node): Group => {
     const g: Group = {
@@ -282,6 +336,7 @@ export function fuse(roots: readonly Node[]): Fusion {
       members: new Set(),
       stores: new Set(),
       aligned: new Set(),
+      waits: new Set(),
     };
     groups.push(g);
     counts.set(g, new Map());
@@ -305,13 +360,20 @@ export function fuse(roots: readonly Node[]): Fusion {
     return false;
   };
 
+  /**
+   * Whether a small value and those of the group would wait for each other's products: the number of labels that the gradient is divided
+   * by, for the loss that is divided by it too.
+   */
+  const isDelay = (n: Node, g: Group): boolean => size(n.shape) <= mostSmall && [...g.stores].some((m) => productsIn(m) !== productsIn(n));
+
   /** A group over the same elements that reads one of n's inputs too, so that one loop can make both (a maximum and its position). */
   const sibling = (n: Node, candidates: ReadonlySet<Group>): Group | undefined => {
     for (const input of n.inputs) {
       if (isFree(input) || size(input.shape) < size(n.shape)) continue;
       for (const u of users.get(input) ?? []) {
         const g = storedBy.get(u);
-        if (!g || u === n || g.anchor || !sameShape(g.shape, n.shape) || candidates.has(g) || dependsOn(g, candidates)) continue;
+        const others = new Set([...candidates, ...(followers.get(n) ?? [])]);
+        if (!g || u === n || g.anchor || !sameShape(g.shape, n.shape) || isDelay(n, g) || others.has(g) || dependsOn(g, others)) continue;
         return g;
       }
     }
@@ -324,6 +386,8 @@ export function fuse(roots: readonly Node[]): Fusion {
     for (const u of users.get(n) ?? []) for (const g of groupsOf.get(u) ?? []) candidates.add(g);
     if (isOp(n, 'argsort') && !isSource(n.inputs[0])) forced.add(n.inputs[0]);
     if (isOp(n, 'putRows') && !isSource(unshaped(n.inputs[0]))) forced.add(unshaped(n.inputs[0]));
+    const later = followers.get(n) ?? new Set<Group>();
+    if (isOp(n, 'barrier')) for (const i of n.inputs) follow(i, [...candidates, ...later]);
     if (isSource(n)) continue;
     if (isFree(n)) {
       if (rootSet.has(n) || forced.has(n)) newGroup(n);
@@ -342,8 +406,9 @@ export function fuse(roots: readonly Node[]): Fusion {
     const host = (allowAnchor: boolean): Group | undefined => {
       for (const g of candidates) {
         if (!alignedIn(g) || (g.anchor !== null && !allowAnchor) || g.members.size > 400) continue;
-        const others = new Set([...candidates].filter((h) => h !== g));
-        if (others.size === 0 || !dependsOn(g, others)) return g;
+        const others = new Set([...candidates, ...later].filter((h) => h !== g));
+        if (later.has(g) || (others.size > 0 && (isDelay(n, g) || dependsOn(g, others)))) continue;
+        return g;
       }
       return undefined;
     };
@@ -356,6 +421,7 @@ export function fuse(roots: readonly Node[]): Fusion {
         join(g, n, size(n.shape), true);
         if (needsStore || candidates.size > 1) store(g, n);
       } else newGroup(n);
+      if (!storedBy.has(n)) for (const i of n.inputs) follow(i, later);
       continue;
     }
 
@@ -375,6 +441,7 @@ export function fuse(roots: readonly Node[]): Fusion {
         store(g, n);
       } else newGroup(n);
     }
+    if (!storedBy.has(n)) for (const i of n.inputs) follow(i, later);
   }
 
   const host = (g: Group): Group | undefined =>

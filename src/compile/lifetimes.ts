@@ -95,10 +95,11 @@ class Lifetimes {
   }
 
   /**
-   * Of the calls that can run: one that frees at least half of what it adds; else one of those that became ready last, whose operands are
+   * Of the calls that can run: one that frees at least half of what it adds, or adds next to nothing (others may wait for it); else one of those that became ready last, whose operands are
    * in the caches and are freed soon.
    */
   depthFirst(): number[] {
+    const little = this.#bytes.reduce((a, b) => Math.max(a, b), 0) / 1024;
     const open = this.#calls.map((c) => c.before.size);
     const left = [...this.#users];
     /** Ready calls, those that became so last at the end; a list holds those that one call made ready. */
@@ -120,7 +121,7 @@ class Lifetimes {
         for (let at = 0; at < list.length; at++) {
           const { remaining, freed } = this.#change(list[at], left);
           const cost = remaining - freed;
-          if (cost < (best?.cost ?? 0)) best = { list, at, cost };
+          if (cost < (best?.cost ?? little)) best = { list, at, cost };
           // What waits for nobody runs in the given order.
           if (!top || (top.list === list && i > 0 && remaining < top.cost)) top = { list, at, cost: remaining };
         }

@@ -38,6 +38,8 @@ export interface LoweredCall {
   readonly inPlace: ReadonlySet<Node>;
   /** Whose elements the stored node has where the kernel writes none: it works in that buffer, or in a copy of it. */
   readonly onto?: Node;
+  /** Nodes whose writers come first, although it doesn't read them. */
+  readonly waits?: ReadonlySet<Node>;
 }
 
 /** A buffer that no node of the graph stands for (partial results). */

@@ -5,6 +5,7 @@ import type { Node } from '../graph/node.js';
 import { arrange } from './lifetimes.js';
 import type { LoweredCall } from './lower.js';
 import { byteLength } from './memory.js';
+import { behindBarriers } from './views.js';
 
 export class CallOrder {
   readonly #calls: LoweredCall[] = [];
@@ -28,19 +29,25 @@ export class CallOrder {
     this.#calls.push(call);
     this.#before.push(new Set());
     for (const [b, n] of call.nodes.entries()) {
-      if (call.kernel.buffers[b].access === 'read') this.#need(i, n);
+      if (call.kernel.buffers[b].access === 'read') this.#need(i, behindBarriers(n));
       else {
         this.#writers.set(n, i);
         if (!this.#firstWriters.has(n)) this.#firstWriters.set(n, i);
       }
     }
     if (call.onto) this.#need(i, call.onto);
+    for (const n of call.waits ?? []) this.#waitFor(i, n);
+  }
+
+  /** A chain of passes may read what it has written itself. */
+  #waitFor(call: number, n: Node): void {
+    const writer = this.#writers.get(n);
+    if (writer !== undefined && writer !== call) this.#before[call].add(writer);
   }
 
   #need(call: number, n: Node): void {
     this.#readers.set(n, (this.#readers.get(n) ?? new Set()).add(call));
-    const writer = this.#writers.get(n);
-    if (writer !== undefined) this.#before[call].add(writer);
+    this.#waitFor(call, n);
     const overwriter = this.#overwriters.get(n);
     if (overwriter !== undefined) this.#before[overwriter].add(call);
   }
@@ -58,9 +65,9 @@ export class CallOrder {
   overwrite(old: Node, value: Node): boolean {
     const first = this.#firstWriters.get(value) ?? this.#writer(value);
     const readers = this.#readers.get(old) ?? new Set();
-    const { nodes, inPlace, onto } = this.#calls[first];
-    const isSafe = inPlace.has(old) || (onto === old && !nodes.includes(old));
-    if (this.#overwriters.has(old) || (readers.has(first) && !isSafe)) return false;
+    const { nodes, inPlace } = this.#calls[first];
+    const isSafe = nodes.every((n) => behindBarriers(n) !== old || inPlace.has(n));
+    if (this.#overwriters.has(old) || !isSafe) return false;
     const others = [...readers].filter((i) => i !== first);
     if (others.some((i) => this.#dependsOn(i, first))) return false;
     for (const i of others) this.#before[first].add(i);
@@ -72,7 +79,7 @@ export class CallOrder {
   copyFirst(value: Node, copy: LoweredCall): void {
     const writer = this.#writer(value);
     const { onto, nodes } = this.#calls[writer];
-    if (onto && !nodes.includes(onto)) this.#readers.get(onto)?.delete(writer);
+    if (onto && !nodes.some((n) => behindBarriers(n) === onto)) this.#readers.get(onto)?.delete(writer);
     this.#firstWriters.set(value, this.#calls.length);
     this.add(copy);
     this.#before[writer].add(this.#writer(value));

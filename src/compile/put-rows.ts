@@ -11,7 +11,7 @@ import { Buffers, Emitter, unflattenWindow } from './emit.js';
 import type { Group } from './fuse.js';
 import { columnSlabs, type LoweredCall, labelOf } from './lower.js';
 import { Ix } from './symbolic.js';
-import { flatten, unshaped } from './views.js';
+import { behindBarriers, flatten, unshaped } from './views.js';
 
 /** Each item owns a slab of columns and writes the rows to it in order: of equal indices the last one stays, however many threads. */
 export function lowerPutRows(g: Group, n: Node<'putRows'>, target: TargetInfo): LoweredCall {
@@ -43,7 +43,7 @@ export function lowerPutRows(g: Group, n: Node<'putRows'>, target: TargetInfo): 
     },
     nodes: buffers.nodes,
     inPlace: new Set(),
-    onto: unshaped(x),
+    onto: behindBarriers(unshaped(x)),
   };
 }
 

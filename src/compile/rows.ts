@@ -11,7 +11,7 @@ import { arithmetic, Buffers, Emitter } from './emit.js';
 import { type Fusion, type Group, groupsRead } from './fuse.js';
 import { bytesOf, countOps, emitStores, type LoweredCall, labelsOf, type Reduction, reductionOf } from './lower.js';
 import { Ix } from './symbolic.js';
-import { unflatten } from './views.js';
+import { behindBarriers, unflatten } from './views.js';
 
 /** Groups in the order in which a row takes them. */
 export interface Chain {
@@ -82,7 +82,7 @@ function fits(g: Group, stored: ReadonlySet<Node>, rows: number, columns: number
       if (Number.isNaN(step) || (ix.depends('row') && Math.abs(step) > 1)) return false;
     }
     for (const { node, at } of e.reads) {
-      if (!stored.has(node)) continue;
+      if (!stored.has(behindBarriers(node))) continue;
       const width = size(node.shape) / rows;
       const within = at.add(row.scale(-width));
       if (within.depends('row') || within.min < 0 || within.max >= width) return false;
@@ -166,8 +166,8 @@ export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo,
   const body: Stmt[] = stored.map((n, i) => ({ kind: 'local', name: `own${i}`, type: n.dtype, size: (size(n.shape) / rows) * block }));
   const count = rows % block === 0 ? index(block) : op('min', 'index', index(block), iadd(index(rows), imul(from.toExpr(), -1)));
   let flops = 0;
-  groups.forEach((g, k) => {
-    const pass = passOf(g, k, row, rows, columns, buffers);
+  const passes = groups.map((g, k) => passOf(g, k, row, rows, columns, buffers));
+  passes.forEach((pass) => {
     body.push(loop('row', 0, count, pass.body));
     flops += rows * pass.emitters.reduce((n, e) => n + countOps(e.body), 0) * (pass.column ? columns : 1);
   });
@@ -181,6 +181,26 @@ export function lowerChain({ groups, rows, columns }: Chain, target: TargetInfo,
       bytes: bytesOf(buffers),
     },
     nodes: buffers.nodes,
-    inPlace: new Set(),
+    inPlace: inPlaceOf(groups, passes, row, rows, columns),
   };
+}
+
+/** Nodes of which the passes read nothing but the row's own, the last that reads one its elements in turn, and before which none stores as much. */
+function inPlaceOf(groups: readonly Group[], passes: readonly Pass[], row: Ix, rows: number, columns: number): Set<Node> {
+  const last = new Map<Node, number>();
+  passes.forEach(({ emitters }, k) => {
+    for (const e of emitters) for (const r of e.reads) if (size(r.node.shape) === rows * columns) last.set(r.node, k);
+  });
+  const inPlace = new Set(last.keys());
+  passes.forEach(({ emitters, column }, k) => {
+    for (const { node, at } of emitters.flatMap((e) => e.reads)) {
+      const within = at.add(row.scale(-columns));
+      const isOwn = column !== null && within.key === Ix.variable(column, columns).key;
+      const isInRow = within.min >= 0 && within.max < columns;
+      if (k === last.get(node) ? !isOwn : !isInRow) inPlace.delete(node);
+    }
+    if (![...groups[k].stores].some((n) => size(n.shape) === rows * columns)) return;
+    for (const [n, end] of last) if (k < end) inPlace.delete(n);
+  });
+  return inPlace;
 }

@@ -9,6 +9,7 @@ import { isOp, makeNode, type Node, topological } from '../graph/node.js';
 import { isScalarOp, scalarRow } from '../kernel/scalar-ops.js';
 import { unpadded } from './narrow.js';
 import { rewriteConv } from './rewrite-conv.js';
+import { isSource, isView } from './views.js';
 
 /** Structure of a node over already interned inputs; equal keys are equal values. */
 function keyOf(node: Node): string {
@@ -186,6 +187,17 @@ function simplifyMovement(n: Node): Node | null {
   return null;
 }
 
+/** A barrier lies before movements, where it costs nothing, and waits for what is computed alone. */
+function simplifyBarrier(n: Node<'barrier'>): Node | null {
+  const [x, ...others] = n.inputs;
+  const isGiven = (o: Node): boolean => (isSource(o) && o.op !== 'barrier') || o.op === 'constant' || o.op === 'iota';
+  const computed = others.filter((o) => !isGiven(o));
+  if (computed.length === 0 || x.op === 'constant' || x.op === 'iota') return x;
+  if (computed.length < others.length) return ops.barrier(x, computed);
+  if (isView(x)) return ops.make(x.op, [ops.barrier(x.inputs[0], others)], x.arg as never);
+  return null;
+}
+
 function rewrite(n: Node): Node | null {
   return rewriteOne(n) ?? unpadded(n);
 }
@@ -199,6 +211,7 @@ function rewriteOne(n: Node): Node | null {
     return x.dtype === n.dtype ? x : null;
   }
   if (isOp(n, 'stopGradient') || isOp(n, 'customGradient')) return n.inputs[0];
+  if (isOp(n, 'barrier')) return simplifyBarrier(n);
   if (isOp(n, 'conv')) return rewriteConv(n);
   if (isOp(n, 'putRows') && (size(n.inputs[1].shape) === 0 || size(n.shape) === 0)) return n.inputs[0];
   if ((isOp(n, 'takeAdd') || isOp(n, 'takeAlongAdd')) && size(n.inputs[0].shape) === 0) return full(n.shape, 0, n.dtype);

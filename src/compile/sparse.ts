@@ -143,6 +143,6 @@ function lower(gradient: Node<'takeAdd'>, values: readonly Node[], target: Targe
       inPlace: new Set([...leaves].filter((n) => isOp(n, 'variable'))),
     },
     values,
-    inputs: [dy, indices, ...leaves].filter((n) => !isSource(n)),
+    inputs: [dy, indices, ...leaves].filter((n) => !isSource(n) || n.op === 'barrier'),
   };
 }

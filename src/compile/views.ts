@@ -3,8 +3,8 @@ import { contiguousStrides, size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
 import { Ix } from './symbolic.js';
 
-/** Nodes whose value comes from outside the kernels. */
-export const isSource = (n: Node): boolean => n.op === 'input' || n.op === 'buffer' || n.op === 'variable';
+/** Nodes whose value comes from outside the kernels, or is another's under a name of its own. */
+export const isSource = (n: Node): boolean => n.op === 'input' || n.op === 'buffer' || n.op === 'variable' || n.op === 'barrier';
 /** Nodes that only say where an element of their input is. */
 export const isView = (n: Node): boolean =>
   n.op === 'broadcast' || n.op === 'reshape' || n.op === 'transpose' || n.op === 'slice' || n.op === 'flip';
@@ -43,6 +43,13 @@ export function moveIndex(n: Node, idx: readonly Ix[]): Ix[] | null {
   if (isOp(n, 'slice')) return idx.map((ix, i) => ix.scale(n.arg.stride[i]).add(n.arg.start[i]));
   if (isOp(n, 'flip')) return idx.map((ix, i) => (n.arg.axes.includes(i) ? ix.scale(-1).add(n.shape[i] - 1) : ix));
   return null;
+}
+
+/** The node whose buffer a barrier gives out again; any other node itself. */
+export function behindBarriers(n: Node): Node {
+  let x = n;
+  while (isOp(x, 'barrier')) x = x.inputs[0];
+  return x;
 }
 
 /** The node behind reshapes: its buffer holds `n`'s elements, in the same order. */

@@ -75,6 +75,8 @@ export interface Builder extends ScalarBuilder<Node> {
   stopGradient(x: Node): Node;
   /** `value`, whose gradient with respect to `args` is what `rule` says. */
   customGradient(value: Node, args: readonly Node[], rule: CustomRule): Node;
+  /** `x`, from which nothing is computed before `others` are there, and nothing shared with what is computed of x itself. */
+  barrier(x: Node, others: readonly Node[]): Node;
 }
 
 function make<O extends Op>(op: O, inputs: readonly Node[], arg: ArgOf<O>, declared?: TypeOf): Node<O> {
@@ -194,6 +196,7 @@ export const ops: Builder = {
   randomBits: (seed, step, shape, stream) => make('randomBits', [seed, step], { shape, stream }),
   stopGradient: (x) => make('stopGradient', [x], undefined),
   customGradient: (value, args, rule) => make('customGradient', [value, ...args], { rule }),
+  barrier: (x, others) => make('barrier', [x, ...others], undefined),
 };
 
 /** A reduction, with axes ascending; over no axes it is its input where the dtype stays. */

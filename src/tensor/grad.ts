@@ -173,7 +173,9 @@ export function customGradient<P extends Tensor[]>(
     const own = args.map((a) => toTensor(a)) as P;
     const nodes = own.map((t) => t.node);
     const { value, grad: rule } = fn(...own);
-    const nodeRule: CustomRule = (dy) => rule(new Tensor(dy as Node), own).map((g) => g?.node ?? null);
+    // A checkpoint passes arguments of its own: those of the computation that it repeats.
+    const nodeRule: CustomRule = (dy, given) =>
+      rule(new Tensor(dy as Node), given.map((n) => new Tensor(n as Node)) as P).map((g) => g?.node ?? null);
     return new Tensor(ops.customGradient(value.node, nodes, nodeRule));
   };
 }

@@ -114,6 +114,12 @@ describe('the arena', () => {
     // Read by a product, so that it has a buffer.
     expect(arena([matrix(total, feed('f32', [256, 2]).node)])).toBeLessThan(1.1 * square);
   });
+  it('holds a softmax where what it is made of lay', () => {
+    const x = matrix(feed('f32', [256, 8]).node, feed('f32', [8, 256]).node);
+    const e = o.exp(o.sub(x, o.reshape(o.reduceMax(x, [1]), [256, 1])));
+    const y = o.div(e, o.reshape(o.sum(e, [1]), [256, 1]));
+    expect(arena([matrix(y, feed('f32', [256, 2]).node)])).toBeLessThan(1.1 * square);
+  });
   it('holds one of a chain of values that each replace the one before', () => {
     let x = feed('f32', [256, 256]).node;
     for (let i = 0; i < 4; i++) {

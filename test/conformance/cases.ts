@@ -258,6 +258,43 @@ cases.push(
     const at = f('i32', [3, 5], integers(15, 7, 9));
     return [o.takeAlong(f('f32', [3, 7]), at, 1), o.takeAlongAdd(f('f32', [3, 5]), at, 1, 7)];
   }),
+  one(
+    'large values written over what is read for the last time',
+    [],
+    (f) => {
+      const dot = (a: Node, b: Node): Node => o.dot(a, b, { batch: [[], []], contract: [[1], [0]] });
+      const x = f('f32', [160, 40]);
+      const [w, v] = [f('f32', [40, 128]), f('f32', [40, 128])];
+      const [y, z] = [dot(x, w), dot(x, v)];
+      // A softmax's passes over a row, two values of one kernel that take each other's operands, a sum of products.
+      const rows = (n: Node): Node => o.reshape(n, [160, 1]);
+      const e = o.exp(o.sub(y, rows(o.reduceMax(y, [1]))));
+      const soft = o.div(e, rows(o.sum(e, [1])));
+      const [p, q] = [o.add(dot(soft, f('f32', [128, 128])), z), o.mul(z, o.full([], 0.3, 'f32'))];
+      const total = o.add(o.add(o.add(dot(p, f('f32', [128, 40])), dot(q, f('f32', [128, 40]))), x), dot(o.neg(p), f('f32', [128, 40])));
+      return [dot(o.tanh(o.mul(total, o.full([], 1 / 40, 'f32'))), f('f32', [40, 3])), o.sum(o.mul(p, q), [0])];
+    },
+    1e-4,
+  ),
+  one('barrier', 'barrier', (f) => {
+    const x = f('f32', [64, 40]);
+    const w = f('f32', [40, 40]);
+    const layer = (h: Node, by: Node): Node => o.tanh(o.dot(h, by, { batch: [[], []], contract: [[1], [0]] }));
+    const y = layer(o.mul(x, x), w);
+    const loss = o.sum(y, [1]);
+    // The same again, of values that wait for the loss: of an operand, of what is made of it, of a view, of an input.
+    const again = layer(o.barrier(o.mul(x, x), [loss]), o.barrier(w, [loss]));
+    const flat = o.barrier(o.reshape(y, [40, 64]), [o.exp(loss)]);
+    const soft = o.exp(o.sub(o.barrier(y, [loss]), o.reshape(o.reduceMax(y, [1]), [64, 1])));
+    return [
+      loss,
+      again,
+      o.sum(flat, [0]),
+      o.dot(flat, o.transpose(flat, [1, 0]), { batch: [[], []], contract: [[1], [0]] }),
+      o.div(soft, o.reshape(o.sum(soft, [1]), [64, 1])),
+      o.barrier(o.neg(x), [o.barrier(loss, [again])]),
+    ];
+  }),
   one('putRows', 'putRows', (f) => {
     const x = f('f32', [11, 6]);
     const at = f('i32', [5], [3, -1, 10, 3, 11]);

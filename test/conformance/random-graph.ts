@@ -29,7 +29,7 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
   const axis = rank > 0 ? d.below(rank) : 0;
   const same = pool.filter((y) => y.shape.length === rank && y.shape.every((e, i) => e === x.shape[i]));
   const y = d.of(same);
-  switch (d.below(rank === 0 ? 6 : 20)) {
+  switch (d.below(rank === 0 ? 6 : 22)) {
     case 0:
       return o.add(x, y);
     case 1:
@@ -105,6 +105,21 @@ function grow(d: Draw, pool: Node[], input: (shape: number[]) => Node): Node {
       const w = [x.shape[rank - 1], 2];
       const free = d.below(2) ? o.mul(o.iota(w, 0, 'f32'), o.full(w, 0.1, 'f32')) : o.full(w, 0.5, 'f32');
       return o.tanh(o.dot(x, free, { batch: [[], []], contract: [[rank - 1], [0]] }));
+    }
+    case 19:
+      return o.barrier(x, [d.of(pool)]);
+    case 20: {
+      // Rows of another size, one of them outside.
+      const at = o.cast(o.mul(o.iota([3], 0, 'f32'), o.full([], 1.7, 'f32')), 'i32');
+      const rows = o.broadcast(
+        o.slice(
+          x,
+          Array(rank).fill(0),
+          x.shape.map((e, i) => (i === 0 ? 1 : e)),
+        ),
+        [3, ...x.shape.slice(1)],
+      );
+      return o.putRows(x, o.tanh(rows), at);
     }
     default:
       return o.mul(o.cumsum(x, axis, { reverse: d.below(2) === 1 }), o.full([], 0.25, 'f32'));

@@ -6,7 +6,7 @@ import { roundTo } from '../primitives/values.js';
 import type { Meanings } from './meaning.js';
 import { decodeArray } from './values.js';
 
-type SourceOp = 'input' | 'buffer' | 'variable' | 'constant' | 'iota' | 'randomBits' | 'stopGradient' | 'customGradient';
+type SourceOp = 'input' | 'buffer' | 'variable' | 'constant' | 'iota' | 'randomBits' | 'stopGradient' | 'customGradient' | 'barrier';
 
 const fed = (op: string) => (): never => {
   throw new InternalError(`${op} has no meaning of its own: interpret feeds it`);
@@ -29,4 +29,5 @@ export const source: Meanings<SourceOp> = {
   },
   stopGradient: (out, [x]) => out.data.set(x.data),
   customGradient: (out, [value]) => out.data.set(value.data),
+  barrier: (out, [x]) => out.data.set(x.data),
 };

@@ -130,7 +130,9 @@ export interface PrimitiveArgs {
   stopGradient: undefined;
   /** inputs: (value, …args): the value; its gradient with respect to args is `rule`'s (custom gradients). */
   customGradient: { readonly rule: CustomRule };
+  /** (x, …others) → x, as a value of its own that isn't there before the others are: what is made of it is made again, and then. */
+  barrier: undefined;
 }
 
-/** Gradient of a custom function: from dy to one gradient (or null) an argument. Nodes are opaque here to avoid a cycle of types. */
-export type CustomRule = (dy: unknown, args: readonly unknown[]) => readonly unknown[];
+/** Gradient of a custom function: from dy, args and the value to one gradient (or null) an argument. Nodes are opaque here to avoid a cycle of types. */
+export type CustomRule = (dy: unknown, args: readonly unknown[], value: unknown) => readonly unknown[];

@@ -6,15 +6,15 @@ import type { Family } from './primitive.js';
 
 const isNode = (x: unknown): x is Node => typeof x === 'object' && x !== null && 'op' in x && 'inputs' in x && 'shape' in x;
 
-export const gradient: Family<'stopGradient' | 'customGradient'> = {
+export const gradient: Family<'stopGradient' | 'customGradient' | 'barrier'> = {
   stopGradient: {
     infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
     grad: null,
   },
   customGradient: {
     infer: ([value]) => ({ shape: value.shape, dtype: value.dtype }),
-    grad(_, dy, { inputs: [, ...args], arg: { rule } }) {
-      const results = rule(dy, args);
+    grad(_, dy, { inputs: [value, ...args], arg: { rule } }) {
+      const results = rule(dy, args, value);
       if (results.length !== args.length)
         throw new ConfigError(`customGradient: one gradient an argument is needed. Expected ${args.length}, received ${results.length}.`);
       const gradients = results.map((g, i) => {
@@ -27,5 +27,9 @@ export const gradient: Family<'stopGradient' | 'customGradient'> = {
       });
       return [null, ...gradients];
     },
+  },
+  barrier: {
+    infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+    grad: (_, dy, { inputs: [, ...others] }) => [dy, ...others.map(() => null)],
   },
 };
