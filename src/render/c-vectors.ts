@@ -29,7 +29,12 @@ export function cVectorTypes(): string {
 }
 
 /** As text: the types of the intrinsic differ from compiler to compiler, and from version to version. */
-export const cBf16Dot = `T_FN t_f32x16 t_dot2x16(t_u32x16 a, t_u32x16 b, t_f32x16 c) { __asm__("vdpbf16ps\\t{%2, %1, %0|%0, %1, %2}" : "+v"(c) : "v"(a), "vm"(b)); return c; }`;
+export const cBf16Dot = [4, 8, 16]
+  .map(
+    (n) =>
+      `T_FN t_f32x${n} t_dot2x${n}(t_u32x${n} a, t_u32x${n} b, t_f32x${n} c) { __asm__("vdpbf16ps\\t{%2, %1, %0|%0, %1, %2}" : "+v"(c) : "v"(a), "vm"(b)); return c; }`,
+  )
+  .join('\n');
 
 /** Rows as vectors, whose blocks of 1, 2, 4 … lanes off the diagonal are exchanged. */
 function transposeOf(n: number): string {

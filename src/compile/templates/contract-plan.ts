@@ -161,6 +161,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const reduce = axes(c.reduce);
   const steps = extentOf(reduce);
   const width = Math.min(target.lanes, powerOfTwo(Math.max(1, vector.extent)));
+  const isPaired = c.b.pair !== undefined;
+  if (isPaired && width < 4) return [];
   const vectors = ceilDiv(vector.extent, width);
   const aVaries = vector.a !== 0;
   const chosen = chooseRows(axes(c.rows), vectors, steps, target, aVaries, only);
@@ -176,7 +178,6 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const contiguous = !last || (last.b === panelWidth && vector.extent === panelWidth);
   // Worth a copy: it must be read by enough rows, and jumping from row to row of B must be what it saves.
   const worthwhile = rows >= 24 && steps >= 16 && (c.b.dtype !== 'f32' || !contiguous) && steps * vector.extent * 4 > 8192;
-  const isPaired = c.b.pair !== undefined;
   const panels = strided || worthwhile || isFormula || isPaired;
   /** Pairs that lie apart are brought together in a copy. */
   const mustCopyA = c.a.pair !== undefined && c.a.pair !== 1;
