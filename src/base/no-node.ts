@@ -14,6 +14,10 @@ const file = refuse(
 const checkpoint = refuse('checkpoint', 'Leave it out, and keep what model.toBytes() gives.');
 const dataset = refuse('datasets', 'Fetch the data in the page, or use datasets.shapes().');
 const tokens = refuse('data files', 'Give the rows themselves: tokenizeRows(rows, tokenizer).');
+const llm = refuse(
+  'language model',
+  'Fetch config.json, tokenizer.json and the safetensors; languageModel(config), Tokenizer.fromJson(json) and loadWeights(bytes) take them.',
+);
 const picture = refuse('decodeImage', 'Draw the picture on an OffscreenCanvas and take its getImageData().');
 
 export {
@@ -35,6 +39,11 @@ export {
   file as stageFile,
   file as writeFileAtomically,
   file as writeText,
+  llm as fromPretrained,
+  llm as loadTokenizer,
+  llm as openModel,
+  llm as savePretrained,
+  llm as saveTokenizer,
   picture as decodeImage,
   picture as imageFolder,
   tokens as openRows,

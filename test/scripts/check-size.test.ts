@@ -19,11 +19,11 @@ test('within the budgets there is no fault, at the limit neither', () => {
   expect(report.engineLines).toBe(500);
   expect(report.folders).toContainEqual({ folder: 'layers', files: 1, lines: 600, longest: '600 src/layers/a.ts' });
   expect(report.folders).toContainEqual({ folder: 'src', files: 1, lines: 20, longest: '20 src/index.ts' });
-  expect(printReport(report, 760)).toContain('src 2020 lines, engine 500 of 15500, tests 760 (0.38 of src), 0 primitives');
+  expect(printReport(report, 760)).toContain('src 2020 lines, engine 500 of 17000, tests 760 (0.38 of src), 0 primitives');
 });
 
 test('each hard budget that is passed is a fault', () => {
-  const many = Array.from({ length: 27 }, (_, i) => file(`src/compile/${i}.ts`, 600));
+  const many = Array.from({ length: 29 }, (_, i) => file(`src/compile/${i}.ts`, 600));
   const row = (i: number): string => `  op${i}: undefined;`;
   const table = `export interface PrimitiveArgs {\n${Array.from({ length: 61 }, (_, i) => row(i)).join('\n')}\n}\n`;
   const report = measure([
@@ -40,7 +40,7 @@ test('each hard budget that is passed is a fault', () => {
   expect(report.faults).toEqual([
     'src/io/a.ts: 601 lines. Expected at most 600.',
     'src/render/c.ts: 401 lines. Expected at most 400.',
-    expect.stringMatching(/^the engine .*: 1\d{4} lines\. Expected at most 15500\.$/),
+    expect.stringMatching(/^the engine .*: 1\d{4} lines\. Expected at most 17000\.$/),
     'the device native: 1551 lines. Expected at most 1550.',
     'the primitive table: 61 rows. Expected at most 60.',
   ]);

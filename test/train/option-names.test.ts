@@ -31,6 +31,7 @@ const needs: Readonly<Record<ScheduleName, object>> = {
   cosineDecayRestarts: { initialLearningRate: 1, firstDecaySteps: 2 },
   oneCycle: { maxLearningRate: 1, totalSteps: 10 },
   linearWarmup: { learningRate: 1, warmupSteps: 2 },
+  warmupStableDecay: { learningRate: 1, totalSteps: 10 },
 };
 const makers: [who: string, make: Make][] = [
   ...layerClasses.map((cls): [string, Make] => [cls.className, (o) => new cls(o)]),
