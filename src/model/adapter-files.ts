@@ -1,4 +1,5 @@
 /** @file Adapters in PEFT's files: written from a model with adapters, and read onto any model that has the modules. */
+import { concatBytes } from '../base/bytes.js';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { type Shape, sameShape, showShape } from '../base/shape.js';
@@ -116,7 +117,6 @@ async function contents(source: string | AdapterFiles): Promise<{ config: Uint8A
   if (typeof given !== 'object' || given === null || !(source.config instanceof Uint8Array))
     throw new ConfigError(`loadAdapter: expected a folder's path or { config, weights }, received ${quote(given)}.`);
   const { weights } = source;
-  const { concatBytes } = await import('../base/bytes.js');
   return { config: source.config, weights: weights instanceof Uint8Array ? weights : concatBytes([...weights]), where: '' };
 }
 

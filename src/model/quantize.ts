@@ -82,6 +82,11 @@ export async function quantizeModel(model: AnyModel, options: QuantizeOptions): 
   return report;
 }
 
+/** Makes plain layers of the packed ones again, their weights the decoded numbers: layer after layer, adapters or not. */
+export async function dequantizeModel(model: AnyModel): Promise<void> {
+  for (const layer of layersOf(model)) if (layer instanceof Quantized) replaceLayers(model, new Map([[layer, await layer.restore()]]));
+}
+
 /** Why a layer isn't quantized, or null. */
 function whyNot(layer: Packable, module: string, type: QuantizeOptions['type'], skip: readonly string[]): string | null {
   if (skip.some((name) => module === name || module.endsWith(`.${name}`))) return 'skipped';

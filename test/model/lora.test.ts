@@ -16,6 +16,7 @@ import { Model } from '../../src/model/model.js';
 import { type Sequential, sequential } from '../../src/model/sequential.js';
 import { optimizers } from '../../src/optimizers/index.js';
 import { compileStep, ones, setRandomSeed, type Tensor, tensor, type Variable, valueAndGrad } from '../../src/tensor/index.js';
+import { languageModel } from '../../src/zoo/index.js';
 import { points } from '../train/support.js';
 import { expectClose, golden, goldenLlama, logitsOf, toTensor } from './lora-support.js';
 
@@ -216,6 +217,28 @@ describe('applyLora', () => {
     expect(modules.filter((p) => p.includes('lm_head') || p.includes('embed'))).toEqual([]);
     expect(trainable).toBe(m.trainableWeights.reduce((n, v) => n + v.size, 0));
     expect(isFrozen(m.embeddings)).toBe(true);
+  });
+  it('leaves an output matrix that is the table of tokens as it is, as PEFT does, and merges no adapter into it', async () => {
+    const m = languageModel({ ...golden.llama.config, tie_word_embeddings: true });
+    m.ensureBuilt([[1, 2]], false);
+    const table = await m.head.data();
+    applyLora(m, { rank: 2, alpha: 4, targetModules: ['embed_tokens'] });
+    const before = await logitsOf(m).data();
+    disturb(m);
+    expect(await m.head.data()).toEqual(table);
+    expect(await logitsOf(m).data()).not.toEqual(before);
+    await expect(mergeLora(m)).rejects.toThrow('"model.embed_tokens" is the output matrix too');
+    unloadLora(m);
+    expect(await logitsOf(m).data()).toEqual(before);
+    // A whole copy stays the output matrix.
+    applyLora(m, { rank: 2, alpha: 4, targetModules: ['q_proj'], modulesToSave: ['embed_tokens'] });
+    expect(await m.head.data()).toEqual(table);
+    const [copy] = m.trainableWeights.filter((v) => v.name.includes('embed_tokens'));
+    copy.assign(copy.read().mul(2));
+    expect(await m.head.data()).toEqual(table.map((v: number) => v * 2));
+    const twice = await logitsOf(m).data();
+    await mergeLora(m);
+    expect(await logitsOf(m).data()).toEqual(twice);
   });
   it('trains a Llama: only adapters change', async () => {
     const m = goldenLlama();

@@ -6,7 +6,7 @@ import { dequantizeQ8_0, quantizeQ8_0 } from '../../src/io/quantized-blocks.js';
 import * as layers from '../../src/layers/index.js';
 import { loadModel } from '../../src/model/load.js';
 import { applyLora, type Lora, mergeLora, unloadLora } from '../../src/model/lora.js';
-import { type QuantizeOptions, quantizeModel } from '../../src/model/quantize.js';
+import { dequantizeModel, type QuantizeOptions, quantizeModel } from '../../src/model/quantize.js';
 import { Quantized } from '../../src/model/quantized.js';
 import { type Sequential, sequential } from '../../src/model/sequential.js';
 import { grad, realize, type Tensor, tensor, valueAndGrad } from '../../src/tensor/index.js';
@@ -200,6 +200,11 @@ describe('LoRA on quantized layers', () => {
     await expectClose(saved.apply<Tensor>(x), net.apply<Tensor>(x), 'loaded', 1e-6);
     unloadLora(net);
     expect(net.layers.every((l) => l instanceof Quantized)).toBe(true);
+    unloadLora(other);
+    const y = await net.apply<Tensor>(x).data();
+    await dequantizeModel(other);
+    expect(other.layers.map((l) => l.className)).toEqual(['Linear', 'Dense', 'Dense']);
+    await expectClose(other.apply<Tensor>(x), { shape: [1, 5], data: [...y] }, 'dequantized', 1e-6);
     expect(() => applyLora(net, { rank: 1, alpha: 1, modulesToSave: ['l'] })).toThrow('it is quantized');
   });
   it('is a language model with 16-bit activations too', async () => {
