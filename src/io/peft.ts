@@ -7,8 +7,8 @@ import { decodeUtf8, encodeUtf8, isRecord } from './bytes.js';
 
 export const PEFT_CONFIG_FILE = 'adapter_config.json';
 export const PEFT_WEIGHTS_FILE = 'adapter_model.safetensors';
-/** Configs are small; larger files are something else. */
-const MAX_CONFIG = 4 * 2 ** 20;
+/** Bytes of a config at most: larger files are something else. */
+export const PEFT_CONFIG_LIMIT: number = 4 * 2 ** 20;
 /** Of lists of module names in a config. */
 const MAX_NAMES = 100_000;
 
@@ -119,8 +119,8 @@ export function parsePeftConfig(json: unknown, where: string): PeftConfig {
 
 /** The config of a file's bytes. Throws FormatError as `parsePeftConfig`, and for what is no JSON in UTF-8. */
 export function readPeftConfig(bytes: Uint8Array, where: string): PeftConfig {
-  if (bytes.length > MAX_CONFIG)
-    throw new FormatError(`${where}: the file is too large. Expected at most ${MAX_CONFIG} bytes, received ${bytes.length}.`);
+  if (bytes.length > PEFT_CONFIG_LIMIT)
+    throw new FormatError(`${where}: the file is too large. Expected at most ${PEFT_CONFIG_LIMIT} bytes.`);
   let json: unknown;
   try {
     json = JSON.parse(decodeUtf8(bytes));

@@ -4,10 +4,18 @@ import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { type Shape, sameShape, showShape } from '../base/shape.js';
 import { convertFloats, isFloatDType } from '../io/convert-floats.js';
-import { moduleOfKey, PEFT_CONFIG_FILE, PEFT_WEIGHTS_FILE, type PeftConfig, readPeftConfig, writePeftConfig } from '../io/peft.js';
-import { readSafetensors, safetensorsChunks, type TensorData, type TensorMap } from '../io/safetensors.js';
-import type { Layer } from '../layers/index.js';
-import { wrap } from '../tensor/index.js';
+import {
+  moduleOfKey,
+  PEFT_CONFIG_FILE,
+  PEFT_CONFIG_LIMIT,
+  PEFT_WEIGHTS_FILE,
+  type PeftConfig,
+  readPeftConfig,
+  writePeftConfig,
+} from '../io/peft.js';
+import { readSafetensors, safetensorsChunks, type TensorData } from '../io/safetensors.js';
+import { named, type TensorFiles } from '../io/tensor-files.js';
+import { type TypedArray, wrap } from '../tensor/index.js';
 import { snapshot } from '../train/tensors.js';
 import { type AdapterInfo, adaptedLayers, adapters, addAdapter, loraModules, requireAdapter, selectModules } from './lora.js';
 import { DEFAULT_ADAPTER, entriesFor, Lora } from './lora-layer.js';
@@ -91,82 +99,113 @@ export async function loadAdapter(model: AnyModel, source: string | AdapterFiles
   checkOptionNames(options, { name: true }, 'loadAdapter');
   requireBuilt(model, 'loadAdapter');
   const { name = DEFAULT_ADAPTER } = options;
-  const { config, weights, where } = await contents(source);
-  const settings = readPeftConfig(config, `${where}${PEFT_CONFIG_FILE}`);
-  const who = `${where}${PEFT_WEIGHTS_FILE}`;
-  const { tensors } = readSafetensors(weights, who);
-  const { paths, saved } = modulesIn(model, settings, tensors, who);
-  const expected = expectedEntries(model, settings, paths, saved);
-  requireFit(tensors, expected, `${who}: an adapter for ${model.label}`);
-  const { rank, alpha, dropout, rsLora } = settings;
-  addAdapter(model, { name, settings: { rank, alpha, dropout, rsLora }, paths, saved, nextSeed: null }, `loadAdapter ${model.label}`);
-  for (const { key, variable } of adaptedLayers(model).flatMap((l) => l.entries(name))) {
-    const t = tensors.get(key);
-    if (t && isFloatDType(t.dtype)) variable.assign(wrap(convertFloats(t.data, t.dtype, 'f32').slice(), variable.shape, 'f32'));
+  const files = await open(source);
+  try {
+    const { config, tensors } = files;
+    const { paths, saved } = modulesIn(model, config, tensors.names(), files.configName);
+    requireFit(tensors, expectedEntries(model, config, paths, saved), `${files.weightsName}: an adapter for ${model.label}`);
+    const values = new Map<string, TypedArray>();
+    for (const key of tensors.names()) {
+      const { dtype, data } = await tensors.read(key);
+      if (isFloatDType(dtype)) values.set(key, convertFloats(data, dtype, 'f32'));
+    }
+    const { rank, alpha, dropout, rsLora } = config;
+    addAdapter(model, { name, settings: { rank, alpha, dropout, rsLora }, paths, saved, nextSeed: null }, `loadAdapter ${model.label}`);
+    for (const { key, variable } of adaptedLayers(model).flatMap((l) => l.entries(name))) {
+      const data = values.get(key);
+      if (data) variable.assign(wrap(data, variable.shape, 'f32'));
+    }
+    return config;
+  } finally {
+    await files.tensors.close();
   }
-  return settings;
 }
 
-async function contents(source: string | AdapterFiles): Promise<{ config: Uint8Array; weights: Uint8Array; where: string }> {
-  if (typeof source === 'string') {
-    const { readFileBytes } = await import('#node/io/read-file-node.js');
-    const [config, weights] = [await readFileBytes(`${source}/${PEFT_CONFIG_FILE}`), await readFileBytes(`${source}/${PEFT_WEIGHTS_FILE}`)];
-    return { config, weights, where: `${source}/` };
+/** An adapter's files, of which only the config and the tensors' header are in memory. */
+interface OpenAdapter {
+  readonly config: PeftConfig;
+  readonly tensors: Pick<TensorFiles, 'names' | 'info' | 'read' | 'close'>;
+  readonly configName: string;
+  readonly weightsName: string;
+}
+async function open(source: string | AdapterFiles): Promise<OpenAdapter> {
+  if (typeof source !== 'string') return openBytes(source);
+  const { openFile } = await import('#node/io/read-file-node.js');
+  const { openSafetensors } = await import('#node/io/safetensors-files-node.js');
+  const [configName, weightsName] = [`${source}/${PEFT_CONFIG_FILE}`, `${source}/${PEFT_WEIGHTS_FILE}`];
+  const file = await openFile(configName);
+  try {
+    // One byte more than is allowed is enough to be refused.
+    const config = readPeftConfig(await file.read(0, Math.min(file.size, PEFT_CONFIG_LIMIT + 1)), configName);
+    return { config, tensors: await openSafetensors(weightsName), configName, weightsName };
+  } finally {
+    await file.close();
   }
+}
+function openBytes(source: AdapterFiles): OpenAdapter {
   const given: unknown = source;
   if (typeof given !== 'object' || given === null || !(source.config instanceof Uint8Array))
     throw new ConfigError(`loadAdapter: expected a folder's path or { config, weights }, received ${quote(given)}.`);
+  const config = readPeftConfig(source.config, PEFT_CONFIG_FILE);
   const { weights } = source;
-  return { config: source.config, weights: weights instanceof Uint8Array ? weights : concatBytes([...weights]), where: '' };
+  const { tensors } = readSafetensors(weights instanceof Uint8Array ? weights : concatBytes([...weights]), PEFT_WEIGHTS_FILE);
+  const get = (key: string): TensorData => named(tensors, key, PEFT_WEIGHTS_FILE);
+  return {
+    config,
+    tensors: {
+      names: () => [...tensors.keys()],
+      info: (key) => ({ ...get(key), bytes: get(key).data.byteLength }),
+      // The file's own memory may be changed by who gave it.
+      read: async (key) => ({ ...get(key), data: get(key).data.slice() }),
+      close: async () => undefined,
+    },
+    configName: PEFT_CONFIG_FILE,
+    weightsName: PEFT_WEIGHTS_FILE,
+  };
 }
 
 /** The model's modules that the file should be about: what its config names, and where that is a pattern, what its keys name. */
-function modulesIn(model: AnyModel, config: PeftConfig, tensors: TensorMap, who: string): { paths: string[]; saved: string[] } {
+function modulesIn(model: AnyModel, config: PeftConfig, keys: readonly string[], who: string): { paths: string[]; saved: string[] } {
   const modules = loraModules(model);
-  const { targetModules, modulesToSave } = config;
+  const { targetModules: targets, modulesToSave } = config;
   const choose = (names: readonly string[], option: string): string[] => {
     try {
       return selectModules(modules, names, model, option);
     } catch (error) {
-      if (error instanceof ConfigError)
-        throw new FormatError(`${who.replace(PEFT_WEIGHTS_FILE, PEFT_CONFIG_FILE)}: ${error.message}`, { cause: error });
+      if (error instanceof ConfigError) throw new FormatError(`${who}: ${error.message}`, { cause: error });
       throw error;
     }
   };
   const saved = choose(modulesToSave, 'modules_to_save');
-  const isSaved = new Set(saved);
-  const named = (): string[] => {
-    if (targetModules === 'all-linear') return selectModules(modules, 'all-linear', model, who);
-    if (Array.isArray(targetModules)) return choose(targetModules, 'target_modules');
-    return [];
-  };
-  const inFile = new Set([...tensors.keys()].map(moduleOfKey));
-  const listed = named().filter((path) => !isSaved.has(path));
+  const others = (paths: readonly string[]): string[] => paths.filter((path) => !saved.includes(path));
+  if (!config.isPartial && targets === 'all-linear') return { paths: others(selectModules(modules, targets, model, who)), saved };
+  const listed = Array.isArray(targets) ? choose(targets, 'target_modules') : null;
+  if (!config.isPartial && listed) return { paths: others(listed), saved };
   // Of a pattern in Python's own language, or of some of the modules, only the file tells which.
-  const isOpen = config.isPartial || targetModules === null || (typeof targetModules === 'string' && targetModules !== 'all-linear');
-  return { paths: isOpen ? [...modules.keys()].filter((path) => inFile.has(path) && !isSaved.has(path)) : listed, saved };
+  const inFile = new Set(keys.map(moduleOfKey));
+  return { paths: others([...modules.keys()].filter((path) => inFile.has(path))), saved };
 }
 
 /** The keys and shapes of an adapter that isn't on the model yet. */
 function expectedEntries(model: AnyModel, config: PeftConfig, paths: readonly string[], saved: readonly string[]): Map<string, Shape> {
-  const modules = loraModules(model);
-  const get = (path: string): Layer => modules.get(path) as Layer;
-  return new Map([
-    ...paths.flatMap((path) => entriesFor(get(path), { rank: config.rank })),
-    ...saved.flatMap((path) => entriesFor(get(path), null)),
-  ]);
+  const entries = [...loraModules(model)].flatMap(([path, layer]) => {
+    if (paths.includes(path)) return entriesFor(layer, { rank: config.rank });
+    return saved.includes(path) ? entriesFor(layer, null) : [];
+  });
+  return new Map(entries);
 }
 
 /** Throws FormatError with a line for every tensor that is missing, extra, misshaped or no float. */
-function requireFit(tensors: TensorMap, expected: ReadonlyMap<string, Shape>, who: string): void {
+function requireFit(tensors: OpenAdapter['tensors'], expected: ReadonlyMap<string, Shape>, who: string): void {
   const lines: string[] = [];
+  const names = new Set(tensors.names());
   for (const [key, shape] of expected) {
-    const t = tensors.get(key);
+    const t = names.has(key) ? tensors.info(key) : null;
     if (!t) lines.push(`missing ${key} ${showShape(shape)}`);
     else if (!sameShape(t.shape, shape)) lines.push(`${key} has shape ${showShape(t.shape)}, expected ${showShape(shape)}`);
     else if (!isFloatDType(t.dtype)) lines.push(`${key} is ${t.dtype}, expected f32, f16 or bf16`);
   }
-  for (const [key, t] of tensors) if (!expected.has(key)) lines.push(`extra ${quote(key)} ${showShape(t.shape)}`);
+  for (const key of names) if (!expected.has(key)) lines.push(`extra ${quote(key)} ${showShape(tensors.info(key).shape)}`);
   if (lines.length > 0)
     throw new FormatError(
       `${who}: ${lines.length} of its tensors do not fit. Expected those of the modules that the config names. ${lines.slice(0, 12).join('; ')}${lines.length > 12 ? '; …' : ''}.`,

@@ -129,5 +129,8 @@ export function loraKind(layer: Layer): LoraKind | null {
 }
 
 /** Layers that end in an activation: what is added goes before it. */
-export const isProjection = (layer: Layer): layer is KernelLayer<never> | Quantized =>
-  layer instanceof KernelLayer || layer instanceof Quantized;
+export interface Projection extends Layer {
+  readonly activation: (x: Tensor) => Tensor;
+  preactivation(x: Tensor): Tensor;
+}
+export const isProjection = (layer: Layer): layer is Projection => layer instanceof KernelLayer || layer instanceof Quantized;
