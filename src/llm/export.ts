@@ -8,12 +8,14 @@ import { type Shape, sameShape, showShape } from '../base/shape.js';
 import { isRecord } from '../io/bytes.js';
 import { type GgufEntry, type GgufType, type GgufValue, ggufTypeFor } from '../io/gguf.js';
 import type { TensorEntry } from '../io/tensor-files.js';
+import { gpt2Config, type LanguageModelConfig, llamaConfig } from '../zoo/index.js';
 import {
   type Architecture,
   architectures,
   changedShape,
   FREQUENCIES,
-  llama3Factors,
+  frequencyFactors,
+  type Geometry,
   refuseNames,
   type Sizes,
   type TensorName,
@@ -31,19 +33,6 @@ const fileTypes: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 7,
 
 type Config = Readonly<Record<string, unknown>>;
 
-/** A whole number ≥ 1. */
-function count(config: Config, key: string, fallback?: number): number {
-  const value = config[key] ?? fallback;
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value < 2 ** 31) return value;
-  throw new ConfigError(`${WHO}: config.${key} is malformed. Expected a whole number from 1 on, received ${quote(value)}.`);
-}
-
-function positive(config: Config, key: string, fallback: number): number {
-  const value = config[key] ?? fallback;
-  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
-  throw new ConfigError(`${WHO}: config.${key} is malformed. Expected a number above 0, received ${quote(value)}.`);
-}
-
 function requireOneOf(config: Config, key: string, allowed: readonly unknown[]): void {
   const value = config[key] ?? allowed[0];
   if (!allowed.includes(value))
@@ -54,47 +43,33 @@ function requireOneOf(config: Config, key: string, allowed: readonly unknown[]):
 
 function sizesOf(config: Config, architecture: Architecture): Sizes {
   if (architecture === 'gpt2') {
-    requireOneOf(config, 'activation_function', ['gelu_new', 'gelu_pytorch_tanh']);
+    requireOneOf(config, 'activation_function', ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast']);
     requireOneOf(config, 'scale_attn_weights', [true]);
     requireOneOf(config, 'scale_attn_by_inverse_layer_idx', [false]);
-    const [hidden, heads] = [count(config, 'n_embd'), count(config, 'n_head')];
-    return {
-      layers: count(config, 'n_layer'),
-      heads,
-      keyHeads: heads,
-      headDim: count({}, 'n_embd / n_head', hidden / heads),
-      hidden,
-      feedForward: count(config, 'n_inner', 4 * hidden),
-      context: count(config, 'n_positions', typeof config.n_ctx === 'number' ? config.n_ctx : 1024),
-      vocab: count(config, 'vocab_size'),
-      epsilon: positive(config, 'layer_norm_epsilon', 1e-5),
-    };
+    const c = gpt2Config(config, WHO);
+    return { ...shared(c), context: c.maxPositions, feedForward: c.innerSize, epsilon: c.epsilon, tied: c.tieEmbeddings };
   }
   requireOneOf(config, 'hidden_act', ['silu', 'swish']);
-  const [hidden, heads] = [count(config, 'hidden_size'), count(config, 'num_attention_heads')];
-  const context = count(config, 'max_position_embeddings', 2048);
+  const c = llamaConfig(config, WHO);
   // llama.cpp knows no window for these: within one window's length, what it computes is the same.
-  const window = config.use_sliding_window === false ? null : config.sliding_window;
-  const isWindowed = architecture === 'llama' || config.use_sliding_window === true;
-  return {
-    layers: count(config, 'num_hidden_layers'),
-    heads,
-    keyHeads: count(config, 'num_key_value_heads', heads),
-    headDim: count(config, 'head_dim', hidden / heads),
-    hidden,
-    feedForward: count(config, 'intermediate_size'),
-    context: isWindowed && typeof window === 'number' ? Math.min(context, count(config, 'sliding_window')) : context,
-    vocab: count(config, 'vocab_size'),
-    epsilon: positive(config, 'rms_norm_eps', 1e-6),
-  };
+  const context = c.windows.reduce<number>((n, window) => Math.min(n, window ?? n), c.maxPositions);
+  return { ...shared(c), context, feedForward: c.intermediateSize, epsilon: c.epsilon, tied: c.tieEmbeddings };
 }
 
-/** RoPE's base and scaling; `rope_parameters` is where transformers 5 has both. */
-function ropeOf(config: Config): { theta: number; type: unknown; scaling: Config } {
-  const parameters = isRecord(config.rope_parameters) ? config.rope_parameters : {};
-  const scaling = isRecord(config.rope_scaling) ? config.rope_scaling : parameters;
-  const theta = positive({ theta: config.rope_theta ?? parameters.rope_theta }, 'theta', 10000);
-  return { theta, type: scaling.rope_type ?? scaling.type ?? 'default', scaling };
+const shared = (c: LanguageModelConfig): Geometry & Pick<Sizes, 'hidden' | 'vocab'> => ({
+  layers: c.layers,
+  heads: c.heads,
+  keyHeads: c.keyValueHeads,
+  headDim: c.headDim,
+  hidden: c.hiddenSize,
+  vocab: c.vocabSize,
+});
+
+/** RoPE's base and scaling where `llamaConfig` found them: `rope_parameters` is where transformers 5 has both. */
+function ropeOf(config: Config): { theta: number; scaling: Config } {
+  const scaling = [config.rope_parameters, config.rope_scaling].find(isRecord) ?? {};
+  const theta = config.rope_theta ?? scaling.rope_theta;
+  return { theta: typeof theta === 'number' ? theta : 10000, scaling };
 }
 
 export interface GgufExportOptions {
@@ -107,8 +82,8 @@ export interface GgufExportOptions {
  * @param config the parsed config.json.
  * @param tensors under Hugging Face's names; their data are asked for when they are written. A matrix that is tied may come under either name.
  * @param type of the matrices; vectors stay f32, and rows that q8_0 can't hold become f16.
- * @throws ConfigError for an architecture, a scaling of RoPE or a tokenizer that llama.cpp can't be given, and for tensors that are
- * missing, left over or of another shape than the configuration says.
+ * @throws FormatError for a malformed configuration; ConfigError for an architecture, a scaling of RoPE or a tokenizer that llama.cpp can't be
+ * given, and for tensors that are missing, left over or of another shape than the configuration says.
  */
 export function ggufEntries(
   config: unknown,
@@ -160,18 +135,14 @@ function modelMetadata(architecture: Architecture, sizes: Sizes, config: Config,
   u32('attention.key_length', sizes.headDim);
   u32('attention.value_length', sizes.headDim);
   u32('rope.dimension_count', sizes.headDim);
-  const { theta, type, scaling } = ropeOf(config);
+  const { theta, scaling } = ropeOf(config);
   f32('rope.freq_base', theta);
-  if (type === 'linear') {
+  const type = scaling.rope_type ?? scaling.type ?? 'default';
+  if (type === 'linear' && typeof scaling.factor === 'number') {
     out.push([`${architecture}.rope.scaling.type`, { type: 'string', value: 'linear' }]);
-    f32('rope.scaling.factor', positive(scaling, 'factor', 1));
+    f32('rope.scaling.factor', scaling.factor);
   } else if (type === 'llama3' && architecture === 'llama') {
-    const factors = llama3Factors(sizes.headDim, theta, {
-      factor: positive(scaling, 'factor', 8),
-      lowFreqFactor: positive(scaling, 'low_freq_factor', 1),
-      highFreqFactor: positive(scaling, 'high_freq_factor', 4),
-      originalContext: positive(scaling, 'original_max_position_embeddings', 8192),
-    });
+    const factors = frequencyFactors(theta, llamaConfig(config, WHO).frequencies);
     entries.unshift({ name: FREQUENCIES, dtype: 'f32', type: 'f32', shape: [factors.length], data: () => factors });
   } else if (type !== 'default')
     throw new ConfigError(
@@ -196,7 +167,8 @@ function placeTensors(
   if (sizes.layers > given.size)
     throw new ConfigError(`${WHO}: ${given.size} tensors are too few for ${sizes.layers} layers. Expected all of the model's.`);
   const names = tensorNames(architecture, sizes);
-  tie(given, names, config.tie_word_embeddings ?? architecture === 'gpt2');
+  tie(given, names, sizes.tied);
+  if (architecture === 'gpt2' && config.bias === false) addBiases(given, sizes);
   const missing = names.filter((n) => !n.optional && !given.has(n.hf)).map((n) => n.hf);
   const known = new Set(names.map((n) => n.hf));
   refuseNames(
@@ -219,12 +191,22 @@ function placeTensors(
 }
 
 /** A tied matrix is written once, as the embeddings, whichever of its two names it came under. */
-function tie(given: Map<string, TensorEntry>, names: readonly TensorName[], isTied: unknown): void {
+function tie(given: Map<string, TensorEntry>, names: readonly TensorName[], isTied: boolean): void {
   const [embeddings, head] = [names[0].hf, names[names.length - 1].hf];
-  if (isTied !== true) return;
+  if (!isTied) return;
   const only = given.get(embeddings) ?? given.get(head);
   if (only) given.set(embeddings, only);
   given.delete(head);
+}
+
+/** Zeros for the biases that nanoGPT's models leave out: llama.cpp's GPT-2 has them always. */
+function addBiases(given: Map<string, TensorEntry>, { layers, hidden, feedForward }: Sizes): void {
+  const lengths = { 'attn.c_attn': 3 * hidden, 'attn.c_proj': hidden, 'mlp.c_fc': feedForward, 'mlp.c_proj': hidden };
+  for (let i = 0; i < layers; i++)
+    for (const [part, length] of Object.entries(lengths)) {
+      const name = `transformer.h.${i}.${part}.bias`;
+      if (!given.has(name)) given.set(name, { name, dtype: 'f32', shape: [length], data: () => new Float32Array(length) });
+    }
 }
 
 /** What the configuration says of the tensors that llama.cpp would misread without a word. */

@@ -4,6 +4,7 @@
  */
 import type { TypedArray } from '../base/dtype.js';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
+import { size } from '../base/shape.js';
 import type { GgufFile, GgufTensor, GgufValue } from '../io/gguf.js';
 import { showValue } from '../io/gguf-values.js';
 import type { Q8_0 } from '../io/quantized-blocks.js';
@@ -143,6 +144,7 @@ function sizesFrom(metadata: Metadata, architecture: Architecture, table: Readon
     context: number('context_length'),
     vocab: table.get('token_embd.weight')?.shape[0] ?? number('vocab_size'),
     epsilon: decimal(epsilon ?? 1e-5),
+    tied: !table.has('output.weight'),
   };
 }
 
@@ -165,7 +167,7 @@ async function configFrom(
 ): Promise<Record<string, unknown>> {
   const id = (name: string): number | null => metadata.count(`tokenizer.ggml.${name}_token_id`);
   const ids = { bos_token_id: id('bos'), eos_token_id: id('eos'), pad_token_id: id('padding') };
-  const shared = { model_type: architecture, vocab_size: sizes.vocab, tie_word_embeddings: !table.has('output.weight'), ...ids };
+  const shared = { model_type: architecture, vocab_size: sizes.vocab, tie_word_embeddings: sizes.tied, ...ids };
   if (architecture === 'gpt2')
     return {
       architectures: ['GPT2LMHeadModel'],
@@ -192,7 +194,7 @@ async function configFrom(
     max_position_embeddings: sizes.context,
     rms_norm_eps: sizes.epsilon,
     rope_theta: theta,
-    rope_scaling: await scalingFrom(architecture, theta, metadata, file, where),
+    rope_scaling: await scalingFrom(architecture, sizes.headDim, theta, metadata, file, where),
     hidden_act: 'silu',
     attention_bias: architecture !== 'qwen2' && table.has('blk.0.attn_q.bias'),
     mlp_bias: table.has('blk.0.ffn_up.bias'),
@@ -200,21 +202,23 @@ async function configFrom(
 }
 
 /** `rope_scaling`: none, linear by metadata, or Llama 3's by its tensor of factors. */
-async function scalingFrom(architecture: Architecture, theta: number, metadata: Metadata, file: GgufFile, where: string): Promise<unknown> {
+async function scalingFrom(
+  architecture: Architecture,
+  headDim: number,
+  theta: number,
+  metadata: Metadata,
+  file: GgufFile,
+  where: string,
+): Promise<unknown> {
   const type = metadata.string(`${architecture}.rope.scaling.type`) ?? 'none';
   if (type !== 'none' && type !== 'linear')
     throw new FormatError(`${where}: RoPE scaled by ${quote(type)} is not read here. Expected none, linear, or Llama 3's factors.`);
   const factor = metadata.number(`${architecture}.rope.scaling.factor`);
   if (type === 'linear' && factor !== null) return { rope_type: 'linear', factor: decimal(factor) };
-  if (!file.tensors.some((t) => t.name === FREQUENCIES)) return null;
-  const scaling = llama3ScalingOf((await file.read(FREQUENCIES)).data, theta);
+  const tensor = file.tensors.find((t) => t.name === FREQUENCIES);
+  if (!tensor) return null;
+  const scaling = size(tensor.shape) === headDim / 2 ? llama3ScalingOf((await file.read(FREQUENCIES)).data, theta) : null;
   if (scaling === null)
     throw new FormatError(`${where}: ${FREQUENCIES} holds factors of no scaling that is known here. Expected those of Llama 3.`);
-  return {
-    rope_type: 'llama3',
-    factor: decimal(scaling.factor),
-    low_freq_factor: scaling.lowFreqFactor,
-    high_freq_factor: scaling.highFreqFactor,
-    original_max_position_embeddings: scaling.originalContext,
-  };
+  return scaling;
 }

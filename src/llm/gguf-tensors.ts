@@ -7,6 +7,7 @@ import { allocate, type DType, type TypedArray } from '../base/dtype.js';
 import { ConfigError, quote } from '../base/errors.js';
 import { type Shape, showShape } from '../base/shape.js';
 import { type Q8_0, Q8_0_BLOCK } from '../io/quantized-blocks.js';
+import { type RopeScaling, ropeFrequencies } from '../zoo/rope.js';
 
 export type Architecture = 'llama' | 'qwen2' | 'qwen3' | 'gpt2';
 
@@ -37,6 +38,8 @@ export interface Sizes extends Geometry {
   readonly context: number;
   readonly vocab: number;
   readonly epsilon: number;
+  /** Whether the output matrix is that of the embeddings. */
+  readonly tied: boolean;
 }
 
 /** How a tensor differs in the two: by nothing, the order of rows in each of so many heads, or by being transposed. */
@@ -187,31 +190,18 @@ function transpose(data: TypedArray, dtype: DType, rows: number, columns: number
   return out;
 }
 
-/** What RoPE's frequencies are divided by for Llama 3's scaling (transformers' modeling_rope_utils.py), one number a pair of values. */
-export function llama3Factors(headDim: number, theta: number, scaling: Llama3Scaling): Float32Array {
-  const { factor, lowFreqFactor: low, highFreqFactor: high, originalContext } = scaling;
-  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
-    const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim);
-    if (wavelength < originalContext / high) return 1;
-    if (wavelength > originalContext / low) return factor;
-    const smooth = (originalContext / wavelength - low) / (high - low);
-    return 1 / ((1 - smooth) / factor + smooth);
-  });
+/** What the frequencies of plain RoPE are divided by to give these, one number a pair of values. */
+export function frequencyFactors(theta: number, frequencies: Float32Array): Float32Array {
+  const plain = ropeFrequencies(2 * frequencies.length, theta, null, 'gguf');
+  return plain.map((f, i) => f / frequencies[i]);
 }
 
-export interface Llama3Scaling {
-  readonly factor: number;
-  readonly lowFreqFactor: number;
-  readonly highFreqFactor: number;
-  readonly originalContext: number;
-}
-
-/** The scaling that gives these factors, with Meta's own bounds (1 and 4) and an original context of a power of two; null when none does. */
-export function llama3ScalingOf(factors: ArrayLike<number>, theta: number): Llama3Scaling | null {
+/** Llama 3's scaling that gives these factors, with Meta's own bounds (1 and 4) and an original context of a power of two; null when none does. */
+export function llama3ScalingOf(factors: ArrayLike<number>, theta: number): RopeScaling | null {
   const factor = Array.from(factors).reduce((a, b) => Math.max(a, b), 1);
-  for (let originalContext = 512; originalContext <= 2 ** 20; originalContext *= 2) {
-    const scaling = { factor, lowFreqFactor: 1, highFreqFactor: 4, originalContext };
-    const again = llama3Factors(2 * factors.length, theta, scaling);
+  for (let original = 512; original <= 2 ** 20; original *= 2) {
+    const scaling = { rope_type: 'llama3', factor, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: original };
+    const again = frequencyFactors(theta, ropeFrequencies(2 * factors.length, theta, scaling, 'gguf'));
     if (again.every((x, i) => Math.abs(x - factors[i]) <= 1e-4 * x)) return scaling;
   }
   return null;

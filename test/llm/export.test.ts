@@ -93,6 +93,14 @@ describe('there and back', () => {
     expect((await fromGguf(file)).tensors.map((t) => t.name).sort()).toEqual(plain.map((t) => t.name).sort());
   });
 
+  it('nanoGPT’s models without biases get zeros, which llama.cpp asks for', async () => {
+    const tensors = tensorsOf(shapesOf('gpt2')).filter((t) => !/(attn|mlp)\.c_\w+\.bias$/.test(t.name));
+    const written = await values(ggufEntries({ ...configOf('gpt2'), bias: false }, byteLevel, tensors, 'f32').tensors);
+    expect(written.get('blk.1.attn_qkv.bias')).toEqual({ dtype: 'f32', shape: [192], data: new Float32Array(192) });
+    expect(written.size).toBe(tensors.length + 8);
+    expect(() => ggufEntries(configOf('gpt2'), byteLevel, tensors, 'f32')).toThrow('8 tensors are missing');
+  });
+
   it('a tied matrix comes under either name and goes under the embeddings’', async () => {
     const [first, ...others] = llama.tensors;
     const files = await Promise.all(
@@ -278,18 +286,30 @@ describe('refuses to write', () => {
   it.each<[string, Config, string]>([
     ['another architecture', { model_type: 'bert' }, 'model_type "bert" is not written here. Expected one of llama, mistral'],
     ['another activation', { hidden_act: 'gelu' }, 'llama.cpp has no "gelu" as hidden_act here'],
-    ['another scaling', { rope_scaling: { type: 'dynamic', factor: 2 } }, 'RoPE scaled by "dynamic" is not written for llama'],
-    ['no size', { hidden_size: undefined }, 'config.hidden_size is malformed'],
-    ['half a head', { num_attention_heads: 3 }, 'config.head_dim is malformed'],
-    ['more layers than tensors', { num_hidden_layers: 1e9 }, 'too few for 1000000000 layers'],
+    [
+      'another scaling',
+      { rope_scaling: { type: 'dynamic', factor: 2 } },
+      'rope_scaling of type "dynamic". Expected default, linear or llama3',
+    ],
+    ['no size', { hidden_size: undefined }, "config.json's hidden_size is missing"],
+    ['half a head', { num_attention_heads: 3 }, '3 attention heads share 2 key and value heads'],
+    ['more layers than tensors', { num_hidden_layers: 9999 }, 'too few for 9999 layers'],
     ['missing layers', { num_hidden_layers: 3 }, '9 tensors are missing: "model.layers.2.input_layernorm.weight"'],
     ['fewer layers', { num_hidden_layers: 1 }, "9 tensors don't belong to this architecture"],
     ['other heads', { num_key_value_heads: 4 }, 'Expected [64, 64], received [32, 64]'],
     ['another vocabulary', { vocab_size: 299 }, 'Expected [299, 64], received [300, 64]'],
   ])('%s', (_, change, message) => {
     const write = (): unknown => ggufEntries({ ...llama.config, ...change }, byteLevel, llama.tensors, 'f32');
-    expect(write).toThrow(ConfigError);
+    // A malformed configuration is a file's fault.
+    expect(write).toThrow(/config.json's|rope_scaling of|attention heads share/.test(message) ? FormatError : ConfigError);
     expect(write).toThrow(message);
+  });
+
+  it('Llama 3’s scaling of a Qwen, for which llama.cpp has no tensor', () => {
+    const config = { ...configOf('qwen2'), rope_scaling: { rope_type: 'llama3', factor: 8 } };
+    expect(() => ggufEntries(config, byteLevel, tensorsOf(shapesOf('qwen2')), 'f32')).toThrow(
+      'RoPE scaled by "llama3" is not written for qwen2',
+    );
   });
 
   it('options and types that there aren’t', () => {
