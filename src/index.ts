@@ -37,10 +37,12 @@ export {
   wrap,
 } from './tensor/index.js';
 export * from './tensor/ops-activation.js';
+export * from './tensor/ops-attention.js';
 export * from './tensor/ops-contract.js';
 export * from './tensor/ops-conv.js';
 export * from './tensor/ops-elementwise.js';
 export * from './tensor/ops-index.js';
+export * from './tensor/ops-loss.js';
 export * from './tensor/ops-norm.js';
 export * from './tensor/ops-reduce.js';
 export * from './tensor/ops-scan.js';

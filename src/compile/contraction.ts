@@ -16,7 +16,7 @@ import { type ContractDim, contract, type Element, type Operand } from './templa
 import { isSource, resolveView, unflatten, type View } from './views.js';
 
 export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target: TargetInfo): LoweredCall[] {
-  const viewOf = (operand: Node): View => resolveView(operand, (x) => g.members.has(x));
+  const viewOf = (operand: Node): View => resolveView(operand, (x) => g.prologue.has(x));
   const given = isOp(n, 'dot') ? dotDims(n, viewOf) : convDims(n as Node<'conv'>, viewOf);
   const shared = given && inMemoryOrder(given);
   if (!shared || arithmetic(n.dtype) !== 'f32')
@@ -27,7 +27,7 @@ export function lowerContraction(g: Group, n: Node<'dot'> | Node<'conv'>, target
   /** Read for the operands: never the place for the result. */
   const operandNodes = new Set<Node>();
   const operand = ({ base, offset }: View): Operand => {
-    if (isSource(base) || !g.members.has(base)) {
+    if (!g.prologue.has(base)) {
       operandNodes.add(base);
       return { buffer: buffers.name(base, 'read'), offset, dtype: base.dtype };
     }

@@ -143,7 +143,7 @@ export function copyKernel(from: Node, to: Node, target: TargetInfo): LoweredCal
   const same = makeNode('reshape', [from], { shape: from.shape }, from.dtype, from.shape);
   const only = new Set<Node>([same]);
   const { kernel, nodes } = elementwise(
-    { id: -1, shape: from.shape, anchor: null, members: only, stores: only, aligned: only, waits: new Set() },
+    { id: -1, shape: from.shape, anchor: null, members: only, stores: only, aligned: only, waits: new Set(), prologue: new Set() },
     target,
   );
   return { kernel: { ...kernel, label: 'copy' }, nodes: nodes.map((n) => (n === same ? to : n)), inPlace: new Set() };

@@ -23,6 +23,8 @@ export interface Group {
   readonly aligned: Set<Node>;
   /** Stored by other groups, which come first: what barriers wait for. */
   readonly waits: Set<Node>;
+  /** Members that a contraction computes where it loads its second operand. */
+  readonly prologue: Set<Node>;
 }
 
 /** Nodes that cost nothing to repeat anywhere. */
@@ -337,6 +339,7 @@ export function fuse(roots: readonly Node[]): Fusion {
       stores: new Set(),
       aligned: new Set(),
       waits: new Set(),
+      prologue: new Set(),
     };
     groups.push(g);
     counts.set(g, new Map());
@@ -400,7 +403,10 @@ export function fuse(roots: readonly Node[]): Fusion {
     const countIn = (g: Group) => Math.max(...usersIn(g).map((u) => evaluations(u, n, counts.get(g)?.get(u) ?? size(g.shape))));
     const needsStore = rootSet.has(n) || forced.has(n);
     if (prologue.has(n) && !needsStore) {
-      for (const g of candidates) join(g, n, countIn(g), false);
+      for (const g of candidates) {
+        join(g, n, countIn(g), false);
+        g.prologue.add(n);
+      }
       continue;
     }
     const host = (allowAnchor: boolean): Group | undefined => {

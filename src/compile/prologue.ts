@@ -54,7 +54,7 @@ export function prologueNodes(
   for (const n of order) {
     if (!isOp(n, 'dot') && !isOp(n, 'conv')) continue;
     const base = viewBase(n.inputs[1]);
-    if (isSource(base) || out.has(base) || !isOperandOnly(base)) continue;
+    if (isSource(base) || base.op === 'constant' || base.op === 'iota' || out.has(base) || !isOperandOnly(base)) continue;
     for (const m of formulaOf(base) ?? []) out.add(m);
     if (!out.has(base)) continue;
     // Movements between it and the product belong to it.

@@ -316,8 +316,9 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const panelSteps = Math.max(16, Math.floor(target.l2 / 2 / (panelWidth * 4)));
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
-  /** A formula's elements never lie in memory whole. */
-  const canCopyB = panels && !isFormula;
+  /** What is decoded or widened never lies in memory whole. */
+  const mayBeWhole = !isFormula && (isPaired || c.b.dtype === 'f32');
+  const canCopyB = panels && mayBeWhole;
   if (canCopyB && last) weigh(false, 'once', 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
   const nearSteps = Math.max(16, Math.floor((target.l1 * 0.8) / (64 + panelWidth * 4)));
@@ -337,8 +338,8 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
       if (blockSteps >= 2 * steps && blockSteps !== steps) continue;
       for (const group of [1, 4, 8, 16, 32].filter((g) => g < 2 * colTiles)) {
         weigh(true, inItem, group, blockSteps);
-        if (!isFormula) weigh(true, 'once', group, blockSteps);
-        if (!isFormula && tiled.a !== 1) weigh(false, 'once', group, blockSteps);
+        if (mayBeWhole) weigh(true, 'once', group, blockSteps);
+        if (mayBeWhole && tiled.a !== 1) weigh(false, 'once', group, blockSteps);
       }
     }
   }
