@@ -3,7 +3,7 @@
  * is a whole copy of it (PEFT's modules_to_save). The layer inside stays as it is, its weights' names too; adapters go by name.
  */
 import { ConfigError } from '../base/errors.js';
-import type { Shape } from '../base/shape.js';
+import { type Shape, size } from '../base/shape.js';
 import { type CallContext, Layer, type LayerOptions, type PartialShape } from '../layers/index.js';
 import { fileNameOf } from '../layers/names.js';
 import { type Config, deserialize, type Json, registerBuiltins, type Serialized, serialize } from '../layers/registry.js';
@@ -57,14 +57,7 @@ class LoraAdapter extends Layer<LayerOptions> {
     const [nameA, nameB] = kind.names;
     const { isTable } = kind;
     // kaiming_uniform with a = √5 is uniform within ±1/√fanIn. Without a seed the values are to come from a file.
-    const bound =
-      1 /
-      Math.sqrt(
-        Math.max(
-          1,
-          shapes.a.slice(1).reduce((n, d) => n * d, 1),
-        ),
-      );
+    const bound = 1 / Math.sqrt(Math.max(1, size(shapes.a.slice(1))));
     const a = seed === null || isTable ? zeros(shapes.a) : random.uniform(shapes.a, -bound, bound, { seed });
     const b = seed !== null && isTable ? random.normal(shapes.b, 0, 1, { seed }) : zeros(shapes.b);
     this.a = new Variable(a, { name: nameIn(name, path, nameA), dtype: 'f32' });
