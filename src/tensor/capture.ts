@@ -94,6 +94,9 @@ export function template(c: Capture, liftConstants: boolean): Node[] {
   });
 }
 
+/** Products of queries × keys × dim. */
+const productsOf = { attention: 2, attentionLse: 1, attentionGrad: 5 };
+
 /** Rough arithmetic operations and bytes of a graph: decides on the tier, before anything is lowered. */
 export function estimateCost(outputs: readonly Node[]): number {
   let cost = 0;
@@ -103,7 +106,10 @@ export function estimateCost(outputs: readonly Node[]): number {
     const out = size(node.shape);
     if (isOp(node, 'dot')) cost += 2 * out * node.arg.contract[0].reduce((k, a) => k * node.inputs[0].shape[a], 1);
     else if (isOp(node, 'conv')) cost += (2 * out * size(node.inputs[1].shape)) / Math.max(1, node.shape[node.shape.length - 1]);
-    else if (isOp(node, 'windowMax') || isOp(node, 'windowSum') || isOp(node, 'windowArgmax')) cost += out * size(node.arg.size);
+    else if (isOp(node, 'attention') || isOp(node, 'attentionLse') || isOp(node, 'attentionGrad')) {
+      const [q, k] = node.inputs;
+      cost += 2 * productsOf[node.op] * size(q.shape) * k.shape[1];
+    } else if (isOp(node, 'windowMax') || isOp(node, 'windowSum') || isOp(node, 'windowArgmax')) cost += out * size(node.arg.size);
     else if (isOp(node, 'argsort')) cost += 20 * out;
     else if (isOp(node, 'randomBits')) cost += 40 * out;
     else if (node.inputs.length > 0) cost += Math.max(out, ...node.inputs.map((x) => size(x.shape)));

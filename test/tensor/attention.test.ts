@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { DType } from '../../src/base/dtype.js';
 import { ConfigError, DTypeError, ShapeError } from '../../src/base/errors.js';
+import { ops } from '../../src/graph/builder.js';
+import { estimateCost } from '../../src/tensor/capture.js';
 import { attention, concat, dotProductAttention, grad, ones, type Tensor, tensor, vjp, zeros } from '../../src/tensor/index.js';
 import { uniform } from '../graph/support.js';
 
@@ -90,6 +92,11 @@ describe('attention', () => {
       const y = attention(q, k, k, { first, end: first.add(20) });
       expect((await y.data()).every(Number.isFinite), `${queries} queries`).toBe(true);
     }
+  });
+  it('counts as the work that it is, so that it runs on the compiled device', () => {
+    const q = zeros([1, 512, 4, 32]).node;
+    const at = zeros([1, 512], 'i32').node;
+    expect(estimateCost([ops.attention(q, q, q, at, at, 1)])).toBeGreaterThan(4 * 512 * 512 * 4 * 32);
   });
   it('lets a NaN be seen', async () => {
     const q = made([1, 3, 1, 16], 1);
