@@ -368,5 +368,5 @@ static __attribute__((unused)) void t_sort(unsigned long *v, unsigned long *tmp,
 
 /** Static helpers, once a translation unit. */
 export function cPrelude(target: TargetInfo): string {
-  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${cVectorTypes()}\n${common}\n${cTransposes(target.lanes)}\n${cLookups(target.lanes)}\n${cNarrowTypes()}\n${target.hasBf16Dot ? `${cBf16Dot}\n` : ''}`;
+  return `#define T_FMA ${target.hasFma ? 1 : 0}\n${cVectorTypes()}\n${common}\n${cTransposes(target.lanes)}\n${cLookups(target.lanes)}\n${cNarrowTypes()}\n${target.hasBf16Dot ? `#ifdef __AVX512VL__\n${cBf16Dot}\n#endif\n` : ''}`;
 }
