@@ -297,7 +297,8 @@ export function fuse(roots: readonly Node[]): Fusion {
     }
   }
 
-  // Of a sum of many, each is added to what there is so far where it lies: none of them waits for the others.
+  // Of a sum of many, each is added to what there is so far where it lies: none of them waits for the others, or for what comes much later
+  // (the gradient of a table that is the output matrix too).
   const isSum = (n: Node): boolean => isOp(n, 'add') && n.inputs.every((i) => overAnchor.has(i) && size(i.shape) === size(n.shape));
 
   const groups: Group[] = [];
@@ -435,7 +436,8 @@ export function fuse(roots: readonly Node[]): Fusion {
     const repeats = (g: Group) => !isMovement && countIn(g) > 1.5 * size(n.shape) && (elementCost(n) >= 4 || (depth.get(n) ?? 0) >= 16);
     const cheap = (depth.get(n) ?? 0) <= 2 || isMovement || covered.has(n);
     const only = candidates.size === 1 ? [...candidates][0] : undefined;
-    const isPartialSum = only !== undefined && only.anchor !== null && isSum(n);
+    const isPartialSum =
+      only !== undefined && isSum(n) && (only.anchor !== null || [...only.stores].some((m) => productsIn(m) > productsIn(n)));
     const isEpilogue = isPartialSum || (only !== undefined && isElementwise(n) && overAnchor.has(n) && !covered.has(n) && !alignedIn(only));
     if (!needsStore && only && !isEpilogue && !repeats(only) && only.members.size <= 400) join(only, n, countIn(only), alignedIn(only));
     else if (!needsStore && candidates.size > 1 && cheap && ![...candidates].some(repeats))
