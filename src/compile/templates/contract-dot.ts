@@ -5,6 +5,7 @@
 import type { Expr, Kernel, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, iadd, imul, index, load, loop, op, variable } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
+import { Ix } from '../symbolic.js';
 import {
   type Axis,
   accumulatorType,
@@ -17,6 +18,7 @@ import {
   recover,
   unravel,
 } from './contract-dims.js';
+import { elementAt } from './operand.js';
 
 export interface DotPlan {
   readonly c: Contraction;
@@ -72,8 +74,13 @@ export function emitDot(p: DotPlan): Kernel {
     if (i === p.reduce.length) {
       const out: Stmt[] = [{ kind: 'let', name: 'c_x', value: cast(type, load(c.a.buffer, c.a.dtype, x)) }];
       for (const { name, g } of tile) {
-        const value = cast(type, load(c.b.buffer, c.b.dtype, iadd(y, lastCol ? g * lastCol.b : 0)));
-        out.push({ kind: 'assign', name, value: op('add', type, variable(name, type), op('mul', type, variable('c_x', type), value)) });
+        // Of an address whose parts nobody knows: decoded element by element.
+        const { body: decoding, value } = elementAt(c.b, Ix.opaque(iadd(y, lastCol ? g * lastCol.b : 0), 'at', 2 ** 40, []), type);
+        out.push(...decoding, {
+          kind: 'assign',
+          name,
+          value: op('add', type, variable(name, type), op('mul', type, variable('c_x', type), value)),
+        });
       }
       return out;
     }
