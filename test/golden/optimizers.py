@@ -207,6 +207,9 @@ schedule_torch('oneCycle', dict(maxLearningRate=0.5, totalSteps=40, pctStart=0.2
                cycle(pct_start=0.25, div_factor=10, final_div_factor=100, anneal_strategy='linear'), 39)
 schedule_torch('oneCycle', dict(maxLearningRate=0.5, totalSteps=40, threePhase=True), 0.1, cycle(three_phase=True), 39)
 schedule_torch('linearWarmup', dict(learningRate=0.4, warmupSteps=10, initialLearningRate=0.1), 0.4, lambda o: L.LinearLR(o, 0.25, 1.0, 10))
+schedule_formula('warmupStableDecay', dict(learningRate=0.4, totalSteps=40), lambda t: float(np.interp(t, [32, 40], [0.4, 0])))
+schedule_formula('warmupStableDecay', dict(learningRate=0.4, totalSteps=36, warmupSteps=5, decaySteps=12, alpha=0.1),
+                 lambda t: float(np.interp(t, [-1, 5, 24, 36], [0, 0.4, 0.4, 0.04])))
 
 
 def rounded(x):
