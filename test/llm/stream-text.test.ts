@@ -20,6 +20,7 @@ function cut(text: string, sizes: readonly number[]): Uint8Array[] {
 test('characters come whole, however their bytes are spread over tokens', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', maxLength: 30 }), fc.array(fc.nat(3), { minLength: 1, maxLength: 8 }), (text, sizes) => {
+      fc.pre(!text.includes('\uFFFD'));
       const pieces = cut(text, sizes);
       const stream = new TextStream(tokens(pieces));
       const given = pieces.map((_, i) => stream.push(i));
