@@ -17,9 +17,11 @@ const common = String.raw`
 #pragma GCC optimize("no-tree-pre", "no-tree-sink")
 #endif
 #define T_FN static inline __attribute__((always_inline, unused))
-#define T_MAP1(V, N, F, X) ({ V x_ = (X), r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_]); r_; })
-#define T_MAP2(V, N, F, X, Y) ({ V x_ = (X), y_ = (Y), r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_], y_[l_]); r_; })
-#define T_MAPC(VX, V, N, F, X) ({ VX x_ = (X); V r_; for (int l_ = 0; l_ < (N); l_++) r_[l_] = F(x_[l_]); r_; })
+// Unrolled before GCC looks for vectors, a lane after another stays one: an exponential took 80 cycles for 8 lanes with AVX2.
+#define T_LANES(N) _Pragma("GCC unroll 1") for (int l_ = 0; l_ < (N); l_++)
+#define T_MAP1(V, N, F, X) ({ V x_ = (X), r_; T_LANES(N) r_[l_] = F(x_[l_]); r_; })
+#define T_MAP2(V, N, F, X, Y) ({ V x_ = (X), y_ = (Y), r_; T_LANES(N) r_[l_] = F(x_[l_], y_[l_]); r_; })
+#define T_MAPC(VX, V, N, F, X) ({ VX x_ = (X); V r_; T_LANES(N) r_[l_] = F(x_[l_]); r_; })
 #define T_SELECT(V, I, C, A, B) ({ I c_ = (C); V a_ = (A), b_ = (B); (V)((c_ & (I)a_) | (~c_ & (I)b_)); })
 #define T_MAXV(V, I, A, B) ({ V p_ = (A), q_ = (B); T_SELECT(V, I, (p_ > q_) | (p_ != p_), p_, q_); })
 #define T_MINV(V, I, A, B) ({ V p_ = (A), q_ = (B); T_SELECT(V, I, (p_ < q_) | (p_ != p_), p_, q_); })
