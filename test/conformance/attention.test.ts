@@ -61,11 +61,12 @@ describe.each(all.map((d) => ({ name: d.name, device: d })))('attention on $name
 
 /** Cases of conformance on every kind of vector that this machine has, by every compiler: `npm test` takes a sample, `npm run test:long` all. */
 const isLong = Number(process.env.TENON_TEST_RUNS ?? 0) >= 1000;
-const levels = process.arch === 'x64' ? (['sse2', 'avx2', 'avx512'] as const) : [];
+type Level = 'sse2' | 'avx2' | 'avx512';
+const levels: readonly Level[] = process.arch === 'x64' ? ['sse2', 'avx2', 'avx512'] : [];
 const chosen = cases.filter((c) => c.name.startsWith('attention'));
 const modules = nodeModules();
 const cpu = process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '';
-const hasLevel = (level: (typeof levels)[number]): boolean => level === 'sse2' || cpu.includes(level === 'avx2' ? ' avx2' : ' avx512f');
+const hasLevel = (level: Level): boolean => level === 'sse2' || cpu.includes(level === 'avx2' ? ' avx2' : ' avx512f');
 const ways = levels.flatMap((level) => ['gcc', 'clang'].map((compiler) => ({ level, compiler })));
 describe.skipIf(modules === null).each(ways.filter((_, i) => isLong || [0, 2, 5].includes(i)))(
   'attention by $compiler on $level',
