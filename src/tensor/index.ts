@@ -3,6 +3,7 @@ import './methods.js';
 
 export type { DType, TypedArray } from '../base/dtype.js';
 export type { Shape } from '../base/shape.js';
+export * from './checkpoint.js';
 export * from './creation.js';
 export type { Device, DeviceBuffer, TensorSpec } from './engine.js';
 export { formatTensor, type NestedArray } from './format.js';

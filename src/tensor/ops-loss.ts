@@ -106,7 +106,7 @@ function gradientsOf(dy: Node, hidden: Node, weight: Node, labels: Node, spans: 
  * the softmax is computed in f32. The scores exist for `chunkRows` rows at a time, in the gradient too. Throws ShapeError, ConfigError.
  * @example
  * const loss = linearCrossEntropy([[1, 0], [0, 1]], [[5, 0], [0, 5]], [0, -100]);
- * console.log((await loss.data()).map((x) => Math.round(x * 1e4) / 1e4)); // → Float32Array(2) [ 0.0067, 0 ]
+ * console.log(Array.from(await loss.data(), (x) => x.toFixed(4))); // → [ '0.0067', '0.0000' ]
  */
 export function linearCrossEntropy(
   hidden: TensorLike,
