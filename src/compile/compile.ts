@@ -47,7 +47,8 @@ export interface GraphToCompile {
 /** `allowRows`: whether Variables may be updated by rows. */
 export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRows = true): CompiledGraph {
   const whole = simplify([...graph.outputs, ...graph.writes.map((w) => w.value)]);
-  const narrowed = narrow(allowRows ? blocksAsRows(whole, new Set(graph.writes.map((w) => w.variable.id))) : whole);
+  const news = graph.writes.map(({ variable }, i) => ({ variable, value: whole[graph.outputs.length + i] }));
+  const narrowed = narrow(allowRows ? blocksAsRows(whole, news) : whole);
   // A buffer has no shape: rows put into a reshaped tensor are its new value as they are.
   const roots = (narrowed === whole ? whole : simplify(narrowed))
     .map(behindBarriers)

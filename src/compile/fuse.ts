@@ -151,7 +151,7 @@ function coveredNodes(
     }
     return set;
   };
-  // And on the way to the first that reads a node: where its loops run.
+  // Anchors on the way to the first that reads a node: where its loops run.
   const home = new Map<Node, number>();
   for (const n of [...order].reverse()) {
     const own = level.get(n) ?? 0;

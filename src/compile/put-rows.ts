@@ -5,6 +5,7 @@
 import { type Shape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { isOp, type Node, topological } from '../graph/node.js';
+import type { Variable } from '../graph/variable.js';
 import { cast, constant, type Expr, loop, op, type Stmt } from '../kernel/kernel.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { Buffers, Emitter, unflattenWindow } from './emit.js';
@@ -66,25 +67,27 @@ function asRows([x, update, ...starts]: readonly Node[]): Node {
 }
 
 /**
- * The graph with every small dynamicUpdateSlice onto the old value of a Variable that is written as putRows, which works in place;
+ * The graph with every small dynamicUpdateSlice on the way from a Variable's old value to its new one as putRows, which works in place;
  * `roots` where there is none.
  */
-export function blocksAsRows(roots: readonly Node[], written: ReadonlySet<number>): readonly Node[] {
-  const order = topological(roots);
-  /** Whether the values of such a Variable are what `n` comes from, updates included. */
-  const isKept = (n: Node): boolean => {
-    let x = unshaped(n);
-    while (isOp(x, 'dynamicUpdateSlice') || isOp(x, 'putRows')) x = unshaped(x.inputs[0]);
-    return isOp(x, 'variable') && written.has(x.arg.variable.id);
-  };
-  const isSmall = (n: Node): n is Node<'dynamicUpdateSlice'> =>
-    isOp(n, 'dynamicUpdateSlice') && size(n.shape) > 0 && 2 * size(n.inputs[1].shape) <= size(n.shape) && isKept(n);
-  if (!order.some(isSmall)) return roots;
+export function blocksAsRows(
+  roots: readonly Node[],
+  writes: readonly { readonly variable: Variable; readonly value: Node }[],
+): readonly Node[] {
+  const isSmall = (n: Node): boolean => isOp(n, 'dynamicUpdateSlice') && size(n.shape) > 0 && 2 * size(n.inputs[1].shape) <= size(n.shape);
+  const chosen = new Set<Node>();
+  for (const { variable, value } of writes) {
+    const updates: Node[] = [];
+    let x = unshaped(value);
+    for (; isOp(x, 'dynamicUpdateSlice') || isOp(x, 'putRows'); x = unshaped(x.inputs[0])) updates.push(x);
+    if (isOp(x, 'variable') && x.arg.variable.id === variable.id) for (const n of updates.filter(isSmall)) chosen.add(n);
+  }
+  if (chosen.size === 0) return roots;
   const built = new Map<Node, Node>();
-  for (const n of order) {
+  for (const n of topological(roots)) {
     const inputs = n.inputs.map((i) => built.get(i) as Node);
     const same = inputs.every((x, i) => x === n.inputs[i]);
-    built.set(n, isSmall(n) ? asRows(inputs) : same ? n : ops.make(n.op, inputs, n.arg as never));
+    built.set(n, chosen.has(n) ? asRows(inputs) : same ? n : ops.make(n.op, inputs, n.arg as never));
   }
   return roots.map((r) => built.get(r) as Node);
 }
