@@ -118,15 +118,20 @@ async function exportsOf(file: string): Promise<Set<string>> {
   return new Set(Object.keys(module));
 }
 
+/** The package's entries whose names a block may use unimported, and the modules of dist behind them. */
+const ENTRIES = { tenon: 'index.js', 'tenon/llm': 'llm/index.js' };
+
 /** A block with the imports it leaves out: from the package, else from the module that it documents. */
-async function withImports(block: Block, root: string, publicNames: ReadonlySet<string>): Promise<string> {
+async function withImports(block: Block, root: string, entryOf: ReadonlyMap<string, string>): Promise<string> {
   const names = freeNames(block.code);
-  const fromPackage = [...names].filter((name) => publicNames.has(name));
-  const lines = fromPackage.length > 0 ? [`import { ${fromPackage.join(', ')} } from 'tenon';`] : [];
+  const lines = Object.keys(ENTRIES).flatMap((entry) => {
+    const own = [...names].filter((name) => entryOf.get(name) === entry);
+    return own.length > 0 ? [`import { ${own.join(', ')} } from '${entry}';`] : [];
+  });
   if (block.path.startsWith('src/')) {
     const module = block.path.slice(4).replace(/\.ts$/, '.js');
     const own = await exportsOf(join(root, 'dist', module));
-    const fromModule = [...names].filter((name) => own.has(name) && !publicNames.has(name));
+    const fromModule = [...names].filter((name) => own.has(name) && !entryOf.has(name));
     if (fromModule.length > 0) lines.push(`import { ${fromModule.join(', ')} } from '#tenon/${module}';`);
   }
   return `${lines.join(' ')}\n${block.code}\nexport {};\n`;
@@ -140,11 +145,13 @@ export async function runBlocks(root: string, blocks: readonly Block[]): Promise
   const folder = join(root, 'dist-tools', `doctest-${process.pid}`);
   mkdirSync(folder, { recursive: true });
   try {
-    const publicNames = await exportsOf(join(root, 'dist', 'index.js'));
+    const entryOf = new Map<string, string>();
+    for (const [entry, module] of Object.entries(ENTRIES))
+      for (const name of await exportsOf(join(root, 'dist', module))) if (!entryOf.has(name)) entryOf.set(name, entry);
     const files: string[] = [];
     for (const [i, block] of blocks.entries()) {
       files.push(join(folder, `block-${i}.ts`));
-      writeFileSync(files[i], await withImports(block, root, publicNames));
+      writeFileSync(files[i], await withImports(block, root, entryOf));
     }
     const faults = typeFaults(root, files);
     const failures: Failure[] = [];

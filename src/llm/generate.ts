@@ -106,7 +106,12 @@ export class TextGenerator {
   /**
    * Goes on from a prompt: a text (encoded with the tokenizer's special tokens) or token ids. Throws ConfigError for a prompt that is empty or
    * leaves no room in the context; the iterator throws the signal's reason when it is aborted. Leaving the loop early ends the work.
-   * @example for await (const { text } of generator.stream('Once upon a time', { maxTokens: 64, temperature: 0 })) process.stdout.write(text);
+   * @example
+   * ```ts no-run
+   * const { model, tokenizer } = await fromPretrained('models/SmolLM2-135M');
+   * const generator = new TextGenerator(model, tokenizer);
+   * for await (const { text } of generator.stream('Once upon a time', { maxTokens: 64, temperature: 0 })) process.stdout.write(text);
+   * ```
    */
   stream(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): AsyncGenerator<GeneratedPart, void, void> {
     const ids = typeof prompt === 'string' ? this.#tokenizer.encode(prompt, { addSpecialTokens: true }) : Int32Array.from(prompt);

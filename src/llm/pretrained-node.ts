@@ -69,7 +69,10 @@ export async function readJson(folder: string, name: string, isOptional = false)
 /**
  * The language model of a folder. Tensors are read one after another into what the model keeps them in, so that weights are never twice in memory.
  * Throws ConfigError for a folder that isn't there, FormatError for files that are damaged or don't fit each other, listing names and shapes.
- * @example const { model, tokenizer } = await fromPretrained('models/SmolLM2-135M');
+ * @example
+ * ```ts no-run
+ * const { model, tokenizer } = await fromPretrained('models/SmolLM2-135M');
+ * ```
  */
 export async function fromPretrained(folder: string, options: PretrainedOptions = {}): Promise<Pretrained> {
   const who = `fromPretrained ${folder}`;

@@ -14,13 +14,11 @@ import { quantizeModel } from '../model/quantize.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import { characterTokenizer } from './char-tokenizer.js';
-import { renderConversation } from './chat-template.js';
 import { dataFiles } from './data/files-node.js';
 import {
   describeTokens,
   readRows,
   splitExamples,
-  type TextTokenizer,
   TokenBatches,
   type TokenExamples,
   type TokenShards,
@@ -64,7 +62,7 @@ async function tokensOf(
   share: number,
 ): Promise<{ train: TokenExamples; validation: TokenExamples | null; shards: TokenShards[] }> {
   const open = async (files: string | readonly string[], folder: string | undefined): Promise<TokenShards> => {
-    const shards = await tokenizeFiles(files, textTokenizer(tokenizer), {
+    const shards = await tokenizeFiles(files, tokenizer, {
       ...more,
       ...(settings.documents === undefined ? {} : { documents: settings.documents }),
       ...(folder === undefined ? {} : { folder }),
@@ -183,19 +181,6 @@ async function tokenizerFor(settings: PretrainSettings, context: RunContext): Pr
   context.say(`trained a tokenizer on ${n(trained.bytes)} bytes: ${n(trained.words)} different words, ${n(trained.merges)} merges`);
   return trained.tokenizer;
 }
-
-/** @internal The tokenizer with conversations rendered by its template, as tokenization takes it. */
-export const textTokenizer = (tokenizer: Tokenizer): TextTokenizer => ({
-  vocabSize: tokenizer.vocabSize,
-  bosId: tokenizer.bosId,
-  eosId: tokenizer.eosId,
-  padId: tokenizer.padId,
-  chatTemplate: tokenizer.chatTemplate,
-  json: tokenizer.json,
-  config: tokenizer.config,
-  encode: (text) => tokenizer.encode(text),
-  renderConversation: (messages) => renderConversation(tokenizer, messages),
-});
 
 /** Pretrains a model. Resolves to the report, or null when it was interrupted (a checkpoint is in the folder). */
 export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {

@@ -4,7 +4,6 @@ import { currentDevice } from '../../device/registry.js';
 import { TokenBatches, tokenizeFiles } from '../../llm/data/index.js';
 import { nextTokenObjective } from '../../llm/objective.js';
 import { openModel } from '../../llm/open-model-node.js';
-import { textTokenizer } from '../../llm/run-node.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { Interrupted } from '../failure.js';
@@ -29,7 +28,7 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
       onProgress: (share) => line.show('reading weights', share),
     });
     const length = Math.min(options.context ?? 2048, model.config.maxPositions);
-    const shards = await tokenizeFiles(options.data, textTokenizer(tokenizer), { documents: 'lines', lossOn: 'all', signal });
+    const shards = await tokenizeFiles(options.data, tokenizer, { documents: 'lines', lossOn: 'all', signal });
     const batches = new TokenBatches(shards, {
       batchSize: options.batchSize,
       length,

@@ -76,6 +76,8 @@ const WHO = 'TokenBatches';
  * at its batch without reading those before.
  * @example
  * ```ts no-run
+ * const { model, tokenizer } = await fromPretrained('models/SmolLM2-135M');
+ * const shards = await tokenizeFiles('captions.jsonl', tokenizer, { maxLength: 1024 });
  * const batches = new TokenBatches(shards, { batchSize: 16, layout: 'packed', length: 1024, padId: tokenizer.padId ?? 0 });
  * await model.fit(batches, { epochs: 3 });
  * ```

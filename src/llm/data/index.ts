@@ -30,6 +30,7 @@ export type { TokenizeFilesOptions, TokenizeProgress } from './tokenize-files-no
  * @throws FormatError for a bad row, with file and line; ConfigError for files that are missing, an unknown layout or wrong options
  * @example
  * ```ts no-run
+ * const tokenizer = await loadTokenizer('models/SmolLM2-135M');
  * const shards = await tokenizeFiles('captions.jsonl', tokenizer, { maxLength: 512 });
  * for (const line of describeTokens(shards.report)) console.log(line);
  * ```

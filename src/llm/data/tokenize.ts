@@ -1,12 +1,14 @@
 /** @file From rows to tokens: ids, and which of them are to be predicted. What was cut or left out is counted. */
 import { ConfigError, FormatError, quote, reasonOf } from '../../base/errors.js';
+import { renderConversation } from '../chat-template.js';
+import { Tokenizer } from '../tokenizer.js';
 import { type TokenExample, TokenList } from './examples.js';
 import { type FoundLayout, type LayoutOptions, recogniseLayout } from './layouts.js';
 import { kindOf, objectRow, type Row } from './rows.js';
 import { type ChatMessage, type Preferred, RowFault, type Sample, sampleOf } from './samples.js';
 import { counted, grouped } from './words.js';
 
-/** What tokenization needs of a tokenizer (llm/tokenizer's class has it). */
+/** What tokenization needs of a tokenizer: a Tokenizer, or what is like one. */
 export interface TextTokenizer {
   readonly vocabSize: number;
   readonly bosId: number | null;
@@ -19,8 +21,8 @@ export interface TextTokenizer {
   readonly config?: unknown;
   /** The tokens of `text`, special ones not added. */
   encode(text: string): Int32Array;
-  /** A conversation by the chat template; `assistant` is 1 for each token that the assistant said. */
-  renderConversation(messages: readonly ChatMessage[]): { readonly ids: Int32Array; readonly assistant: Uint8Array };
+  /** A conversation by the chat template; `assistant` is 1 for each token that the assistant said. A Tokenizer's is known without it. */
+  renderConversation?(messages: readonly ChatMessage[]): { readonly ids: Int32Array; readonly assistant: Uint8Array };
 }
 
 export interface TokenizeOptions extends LayoutOptions {
@@ -266,13 +268,16 @@ export class RowTokenizer {
     return { ids, isTarget };
   }
 
-  #render(messages: readonly ChatMessage[]): ReturnType<TextTokenizer['renderConversation']> {
+  #render(messages: readonly ChatMessage[]): { readonly ids: Int32Array; readonly assistant: Uint8Array } {
+    const tokenizer = this.#tokenizer;
     try {
-      return this.#tokenizer.renderConversation(messages);
+      if (tokenizer.renderConversation) return tokenizer.renderConversation(messages);
+      if (tokenizer instanceof Tokenizer) return renderConversation(tokenizer, messages);
     } catch (error) {
       // Templates refuse, for instance, two messages of the user in a row.
       throw new RowFault(`Expected a conversation that the chat template takes, received one that it refuses (${reasonOf(error)}).`);
     }
+    throw new RowFault('Expected text, received a conversation, and the tokenizer renders none. Use a Tokenizer with a chat template.');
   }
 
   /** Tokens that a conversation has in common with its first messages. */
