@@ -2,7 +2,6 @@
  * @file llama.cpp on what Tenon exports of a model: the same tokens for the same text, and at every type what it says. node-llama-cpp is
  * installed on demand, as the other peers in JavaScript.
  */
-import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,8 +10,7 @@ import type { GgufType } from '#tenon/io/gguf.js';
 import { writeGguf } from '#tenon/io/gguf-node.js';
 import { openSafetensors } from '#tenon/io/safetensors-files-node.js';
 import { ggufEntries } from '#tenon/llm/export.js';
-import { peerProgram, root } from './paths.js';
-import { isObject, PeerProcess } from './peers.js';
+import { isObject, startLlamaCpp } from './peers.js';
 
 export interface ExportCheckOptions {
   /** A folder in Hugging Face's layout. */
@@ -44,7 +42,7 @@ const types: readonly GgufType[] = ['f32', 'f16', 'bf16', 'q8_0'];
 /** Exports a model at every type and asks llama.cpp. Throws Error where it isn't installed, or refuses a file. */
 export async function checkExport(options: ExportCheckOptions): Promise<ExportCheck[]> {
   const { model, prompt, lines, say } = options;
-  const peer = await startLlamaCpp(options.javascript);
+  const peer = startLlamaCpp(options.javascript);
   const folder = await mkdtemp(join(tmpdir(), 'tenon-export-'));
   const files = await openSafetensors(model);
   try {
@@ -90,14 +88,6 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
     await files.close();
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-async function startLlamaCpp(given: string | undefined): Promise<PeerProcess> {
-  const folder = given ?? join(root, 'bench', 'peers');
-  if (!existsSync(join(folder, 'node_modules', 'node-llama-cpp')))
-    throw new Error(`not in ${folder}: node-llama-cpp. npm i --no-save --ignore-scripts --prefix ${folder} node-llama-cpp`);
-  const program = await readFile(peerProgram('llamacpp.mjs'), 'utf8');
-  return new PeerProcess('llama.cpp', process.execPath, ['--input-type=module', '-e', program], {}, folder);
 }
 
 /** The lines with their tokens, without those whose tokens have the unknown one: llama.cpp ends its process over characters without a token. */

@@ -1,7 +1,7 @@
 /** @file Where the figures come from: machine, commit, and the rate of the best product of matrices that anybody reaches on it. */
 import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { getDevice } from 'tenon';
+import { compileStep, getDevice, variable, zeros } from 'tenon';
 import { measureProductRate } from '#tenon/cli/product-rate.js';
 import { root } from './paths.js';
 import type { PeerProcess } from './peers.js';
@@ -49,4 +49,19 @@ export async function productRate(peer: PeerProcess | null): Promise<{ gflops: n
   const { gflops: own } = await measureProductRate(size, 600);
   const other = peer ? await peer.productRate(size, availableParallelism()) : 0;
   return own >= other ? { gflops: own, by: 'Tenon' } : { gflops: other, by: peer?.name ?? '' };
+}
+
+/** Bytes a second at which 512 MB, far more than the caches hold, are read on all threads: the best of some runs. */
+export async function readRate(): Promise<number> {
+  const [rows, columns] = [8192, 16384];
+  const x = variable(zeros([rows, columns]));
+  const step = await compileStep(() => ({ outputs: [x.read().max()] }), [], { name: 'memory read rate' });
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 8; i++) {
+    const began = performance.now();
+    await step.run();
+    best = Math.min(best, performance.now() - began);
+  }
+  x.release();
+  return (4 * rows * columns) / (best / 1000);
 }

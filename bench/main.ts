@@ -2,6 +2,7 @@
 import { access, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import type { GgufType } from '#tenon/io/gguf.js';
 import { serveLines } from './child.js';
 import { describeMachine, machineLine } from './machine.js';
 import { type Result, resultTable } from './measure.js';
@@ -126,6 +127,25 @@ question('compile', 'from the call of fit to its first kernel, with an empty and
   await report(await benchCompile({ ...options, say }), options.json);
 });
 
+for (const [name, what] of [
+  ['llama-full', "a training step of a Llama of SmolLM2-135M's shape, 4 × 256 tokens, f32 and bf16; peak memory"],
+  ['llama-lora', 'the same with LoRA of rank 16 on all projections, and with QLoRA'],
+  ['llama-decode', 'tokens after a prompt of 512, one request and eight, beside llama.cpp: f32, bf16, f16, q8_0'],
+  ['llama-prefill', 'the reading of a prompt of 512 tokens, beside llama.cpp: f32, bf16, q8_0'],
+] as const)
+  question(name, what, 5)
+    .option('--filter <text>', 'only measurements whose name contains it', '')
+    .option('--javascript <dir>', 'folder in which node-llama-cpp is installed (default: bench/peers)')
+    .action(async (options: Common & { filter: string; javascript?: string }) => {
+      const { benchLlamaReading, benchLlamaTraining } = await import('./llama.js');
+      const all = { ...options, say };
+      const results =
+        name === 'llama-full' || name === 'llama-lora'
+          ? await benchLlamaTraining(name === 'llama-full' ? 'full' : 'lora', all)
+          : await benchLlamaReading(name === 'llama-decode' ? 'decode' : 'prefill', all);
+      await report(results, options.json);
+    });
+
 program
   .command('export-check')
   .description('llama.cpp on what is exported of a model folder: the same tokens, its continuation, its choices beside those at f32')
@@ -187,6 +207,12 @@ program
 const child = program.command('child', { hidden: true });
 const answer = (json: Readonly<Record<string, number>>): void => void process.stdout.write(`${JSON.stringify(json)}\n`);
 child.command('compile').action(async () => answer(await (await import('./compile.js')).compileChild()));
+child
+  .command('llama-make')
+  .argument('<folder>')
+  .argument('[types...]')
+  .action(async (folder: string, types: readonly GgufType[]) => (await import('./llama-child.js')).makeLlama(folder, types));
+child.command('llama').action(async () => serveLines((await import('./llama-child.js')).llamaServer()));
 child.command('products').action(async () => serveLines((await import('./product.js')).productServer()));
 child
   .command('steps')

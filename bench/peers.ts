@@ -3,11 +3,13 @@
  * their own clock. PyTorch is found in the system's Python; BENCH_PYTHON names another one.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Contender } from './measure.js';
 import type { WorkloadName } from './models.js';
-import { peerProgram } from './paths.js';
+import { peerProgram, root } from './paths.js';
 
 export type Json = Readonly<Record<string, unknown>>;
 export const isObject = (x: unknown): x is Json => typeof x === 'object' && x !== null && !Array.isArray(x);
@@ -179,4 +181,13 @@ export async function pytorchContenders(
     if (open === 0) peer.close();
   }
   return out;
+}
+
+/** llama.cpp through node-llama-cpp, installed in `given` or bench/peers. Throws Error, with the command that installs it. */
+export function startLlamaCpp(given: string | undefined): PeerProcess {
+  const folder = given ?? join(root, 'bench', 'peers');
+  if (!existsSync(join(folder, 'node_modules', 'node-llama-cpp')))
+    throw new Error(`not in ${folder}: node-llama-cpp. npm i --no-save --ignore-scripts --prefix ${folder} node-llama-cpp`);
+  const program = readFileSync(peerProgram('llamacpp.mjs'), 'utf8');
+  return new PeerProcess('llama.cpp', process.execPath, ['--input-type=module', '-e', program], {}, folder);
 }

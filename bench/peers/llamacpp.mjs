@@ -1,6 +1,6 @@
 // llama.cpp through node-llama-cpp's prebuilt binaries, on this machine's CPU. Node runs this with -e in the folder that has the package.
-// Answers JSON: { do: 'hello' }, { do: 'load', path } before { do: 'tokenize', texts }, { do: 'detokenize', ids }, { do: 'greedy', ids, count }
-// and { do: 'choices', ids }: what it would say after each of the tokens.
+// Answers JSON: { do: 'hello' }, { do: 'load', path, flashAttention?, keys? } before { do: 'tokenize', texts }, { do: 'detokenize', ids }, { do: 'greedy', ids, count },
+// { do: 'speak', prompt, count }: the times of a prompt of so many tokens and of what follows, and { do: 'choices', ids }: what it would say after each of the tokens.
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { getLlama, getModuleVersion, LlamaLogLevel } from 'node-llama-cpp';
@@ -16,23 +16,25 @@ const llama = await getLlama({
 let model;
 let sequence;
 
-// Keys and values as f32 and plain attention: its usual f16 cache changes a probability's third digit.
-const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
-async function open() {
+async function open({ flashAttention = false, keys = 'F32' }) {
   const context = await model.createContext({
     contextSize: Math.min(1024, model.trainContextSize),
     threads: availableParallelism(),
-    ...exact,
+    batchSize: 512,
+    flashAttention,
+    experimentalKvCacheKeyType: keys,
+    experimentalKvCacheValueType: keys,
   });
   return context.getSequence();
 }
 
 const answers = {
   hello: async () => ({ version: await getModuleVersion() }),
-  load: async ({ path }) => {
+  // Without options keys and values are f32 and attention is plain: its usual f16 cache changes a probability's third digit.
+  load: async ({ path, ...options }) => {
     await model?.dispose();
     model = await llama.loadModel({ modelPath: path });
-    sequence = await open();
+    sequence = await open(options);
     return { context: model.trainContextSize, bos: model.tokens.shouldPrependBosToken ? model.tokens.bos : null };
   },
   tokenize: async ({ texts }) => ({ ids: texts.map((text) => [...model.tokenize(text)]) }),
@@ -45,6 +47,20 @@ const answers = {
       if (out.length >= count) break;
     }
     return { ids: out };
+  },
+  speak: async ({ prompt, count }) => {
+    await sequence.clearHistory();
+    const began = performance.now();
+    let first = 0;
+    let n = 0;
+    for await (const _ of sequence.evaluate(
+      Array.from({ length: prompt }, (_, i) => 1000 + i),
+      { temperature: 0, yieldEogToken: true },
+    )) {
+      first ||= performance.now();
+      if (++n >= count) break;
+    }
+    return { firstMs: first - began, tokensMs: performance.now() - first };
   },
   choices: async ({ ids }) => {
     const asked = ids.map((id) => [id, { generateNext: { token: true, options: { temperature: 0 } } }]);

@@ -8,7 +8,7 @@ import { showShape } from '../base/shape.js';
 import { type Embedding, Layer, type Linear } from '../layers/index.js';
 import { fileNameOf } from '../layers/names.js';
 import { Model } from '../model/model.js';
-import { attention, fromHost, putRows, type Tensor, type TensorSpec, type Variable } from '../tensor/index.js';
+import { attention, checkpoint, fromHost, putRows, type Tensor, type TensorSpec, type Variable } from '../tensor/index.js';
 
 /** Keys and values of one block for `slots` sequences of up to `capacity` tokens: Variables [slots · capacity, heads · d]. */
 export interface BlockCache {
@@ -118,7 +118,8 @@ export abstract class CausalLM extends Model {
   hidden(ids: Tensor, sequence: Sequence): Tensor {
     let x = this.embed(ids, sequence).cast(this.computeDtype);
     this.blocks.forEach((block, i) => {
-      x = block.forward(x, sequence, i);
+      const forward = (y: Tensor): Tensor => block.forward(y, sequence, i);
+      x = this.checkpointBlocks ? checkpoint(forward)(x) : forward(x);
     });
     return this.normalize(x);
   }
