@@ -45,7 +45,7 @@ export const llamaConfig = {
 /** A tokenizer of as many tokens, of which no text makes but single bytes. */
 function tokenizerFiles(): { json: Record<string, unknown>; config: Record<string, unknown> } {
   const vocab: Record<string, number> = { '<eos>': 0 };
-  for (let i = 1; i < llamaConfig.vocab_size; i++) vocab[i < 95 ? String.fromCharCode(32 + i) : `t${i}`] = i;
+  for (let i = 1; i < llamaConfig.vocab_size; i++) vocab[i < 95 ? String.fromCharCode(32 + i) : i === 95 ? 'th' : `t${i}`] = i;
   const json = {
     version: '1.0',
     added_tokens: [{ id: 0, content: '<eos>', special: true, single_word: false, lstrip: false, rstrip: false, normalized: false }],
@@ -67,7 +67,7 @@ function tokenizerFiles(): { json: Record<string, unknown>; config: Record<strin
     },
     post_processor: null,
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: 'BPE', vocab, merges: [['t', '1']], unk_token: null },
+    model: { type: 'BPE', vocab, merges: [['t', 'h']], unk_token: null },
   };
   return { json, config: { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: '<eos>', eos_token: '<eos>' } };
 }
@@ -104,7 +104,7 @@ async function trainee(folder: string, mode: LlamaMode, dtype: 'f32' | 'bf16'): 
   await files.close();
   if (mode === 'qlora') await quantizeModel(model, { type: 'nf4' });
   if (mode !== 'full') applyLora(model, { rank: 16, alpha: 32, targetModules: 'all-linear' });
-  model.compile({ objective: nextTokenObjective, optimizer: optimizers.adamW({ learningRate: 1e-4, weightDecay: 0.01 }) });
+  model.compile({ objective: nextTokenObjective, optimizer: optimizers.adamW({ learningRate: 1e-4, epsilon: 1e-12, weightDecay: 0.01 }) });
   return model;
 }
 

@@ -47,7 +47,7 @@ const driver = `
 #include <stdlib.h>
 #include <pthread.h>
 #include <time.h>
-static double now(){struct timespec t;clock_gettime(CLOCK_PROCESS_CPUTIME_ID,&t);return t.tv_sec*1e3+t.tv_nsec*1e-6;}
+static double now(){struct timespec t;clock_gettime(CLOCK_MONOTONIC,&t);return t.tv_sec*1e3+t.tv_nsec*1e-6;}
 static unsigned char*pool;static long at;
 static void*al(long n){void*p=pool+at;at+=(n+4095)/4096*4096;return p;}
 typedef void(*Run)(void**,long,long,void*);

@@ -126,7 +126,7 @@ def answer(request):
         torch.manual_seed(0)
         torch.set_num_threads(request["threads"])
         model = Llama(request["folder"], request["mode"], request["dtype"])
-        optimizer = torch.optim.AdamW(model.parameters, lr=1e-4, eps=1e-7, weight_decay=0.01, foreach=request["foreach"])
+        optimizer = torch.optim.AdamW(model.parameters, lr=1e-4, eps=1e-12, weight_decay=0.01, foreach=request["foreach"])
         return {"trainable": sum(p.numel() for p in model.parameters)}
     if what == "losses":
         ids, labels = decoded(request["ids"]), decoded(request["labels"])

@@ -51,6 +51,8 @@ function renameInBody(body: readonly Stmt[], name: (b: string) => string): Stmt[
           then: renameInBody(s.then, name),
           ...(s.otherwise ? { otherwise: renameInBody(s.otherwise, name) } : {}),
         };
+      case 'prefetch':
+        return { ...s, buffer: name(s.buffer), index: go(s.index) };
       case 'transpose':
         return { ...s, from: name(s.from), base: go(s.base), out: name(s.out), outBase: go(s.outBase) };
       case 'argsort':

@@ -88,6 +88,8 @@ export type Stmt =
       readonly outBase: Expr;
       readonly outStride: number;
     }
+  /** A hint that the cache line of buffer[index], which may lie past the end, is read soon. A renderer may leave it out. */
+  | { readonly kind: 'prefetch'; readonly buffer: string; readonly index: Expr }
   /** A square of size × size f32 (or words of two bf16, from a bf16 array with an even stride to a u32 one) turned over its diagonal: out[outBase + j·outStride + i] = from[base + i·stride + j]. `size` is a number of lanes. */
   | {
       readonly kind: 'transpose';

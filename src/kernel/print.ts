@@ -78,6 +78,8 @@ function printStmt(s: Stmt, indent: string): string {
       return `${indent}if ${printExpr(s.cond)}\n${block(s.then)}${s.otherwise?.length ? `${indent}else\n${block(s.otherwise)}` : ''}`;
     case 'local':
       return `${indent}local ${s.name}: ${s.type}[${s.size}]\n`;
+    case 'prefetch':
+      return `${indent}prefetch ${s.buffer}[${printExpr(s.index)}]\n`;
     case 'transpose':
       return `${indent}transpose ${s.size}×${s.size} ${s.from}[${printExpr(s.base)} + i*${s.stride}] into ${s.out}[${printExpr(s.outBase)} + j*${s.outStride}]\n`;
     case 'argsort':

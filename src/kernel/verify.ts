@@ -117,6 +117,10 @@ class Verifier {
         if (!Number.isSafeInteger(s.size) || s.size < 1) this.#fail(`local "${s.name}" has size ${s.size}`);
         this.#locals.set(s.name, s);
         return;
+      case 'prefetch':
+        this.#index(s.index, 'index of a prefetch');
+        if (!this.#buffers.has(s.buffer)) this.#fail(`a prefetch of "${s.buffer}", which is no buffer`);
+        return;
       case 'transpose': {
         this.#index(s.base, 'base of a transpose');
         this.#index(s.outBase, 'target of a transpose');

@@ -115,6 +115,9 @@ class CRenderer {
         this.#array(s, storage[s.type], this.#name(s.name), s.size);
         break;
       }
+      case 'prefetch':
+        this.#push(`__builtin_prefetch(${this.#name(s.buffer)} + ${this.expr(s.index)});`);
+        break;
       case 'transpose': {
         const words = this.#element(s.from).dtype === 'bf16';
         const [out, from] = [`${this.#name(s.out)} + ${this.expr(s.outBase)}`, `${this.#name(s.from)} + ${this.expr(s.base)}`];

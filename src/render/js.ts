@@ -219,6 +219,8 @@ class Renderer {
         this.#dtypes.set(s.name, s.type);
         return '';
       }
+      case 'prefetch':
+        return '';
       case 'transpose':
         throw new InternalError('JavaScript renderer: a square of lanes. Expected a kernel for a target of 1 lane.');
       case 'argsort': {

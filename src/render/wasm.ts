@@ -69,6 +69,8 @@ class Renderer {
       case 'local':
         this.#v.addPlace(s.name, s.type, this.#scratchAt(s));
         break;
+      case 'prefetch':
+        break;
       case 'transpose':
         this.#transpose(s);
         break;

@@ -3,7 +3,7 @@
  * queries, so that maxima, sums and rescalings need no step across lanes; keys and values are read where they lie, an element
  * in all lanes. Names starting with `a_` are the templates'.
  */
-import type { DType } from '../../base/dtype.js';
+import { type DType, dtypes } from '../../base/dtype.js';
 import type { Expr, Stmt } from '../../kernel/kernel.js';
 import { cast, constant, fma, iadd, idiv, imul, index, load, loop, op, splat, variable } from '../../kernel/kernel.js';
 import type { TargetInfo } from '../../kernel/target.js';
@@ -322,6 +322,16 @@ export interface Lines {
   readonly stride: number;
 }
 
+/** The cache lines of `count` elements of the next block's row, whose place in this block is `at`: the memory isn't seen ahead through a block's work. */
+export const nextBlock = (rows: Rows, at: Expr, count: number): Stmt[] => {
+  const perLine = 64 / dtypes[rows.dtype].bytes;
+  return Array.from({ length: Math.ceil(count / perLine) }, (_, i) => ({
+    kind: 'prefetch',
+    buffer: rows.buffer,
+    index: iadd(at, keyBlock * rows.strides[1] + i * perLine),
+  }));
+};
+
 /** As `widenedRows`, for a_n keys from a_key on. */
 export function widenedKeys(rows: Rows, dim: number, name: string): { locals: Stmt[]; make(base: Expr): { body: Stmt[]; lines: Lines } } {
   const at = (base: Expr): Expr => iadd(base, imul(variable('a_key'), rows.strides[1]));
@@ -343,7 +353,10 @@ export function widenedKeys(rows: Rows, dim: number, name: string): { locals: St
       return {
         body: [
           { kind: 'let', name: `${name}0`, value: at(base) },
-          loop('a_j', 0, variable('a_n'), [loop('a_d', 0, dim, [one], { mode: 'simd' })]),
+          loop('a_j', 0, variable('a_n'), [
+            ...nextBlock(rows, iadd(variable(`${name}0`), imul(j, rows.strides[1])), dim),
+            loop('a_d', 0, dim, [one], { mode: 'simd' }),
+          ]),
         ],
         lines: { buffer: name, base: index(0), stride: dim },
       };

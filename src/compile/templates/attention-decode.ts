@@ -13,6 +13,7 @@ import {
   keyBlocks,
   local,
   lowestScore,
+  nextBlock,
   placeBlock,
   plainRows,
   type QueryBlock,
@@ -123,6 +124,9 @@ export function attentionDecoding(a: AttentionForward, out: string, b: QueryBloc
             outBase: iadd(imul(d, keyBlock), j),
             outStride: keyBlock,
           },
+          ...(a.k.dtype === 'f32'
+            ? Array.from({ length: lanes }, (_, r) => nextBlock(a.k, iadd(iadd(variable('a_line'), d), r * a.k.strides[1]), lanes)).flat()
+            : []),
         ],
         { step: lanes },
       ),
@@ -220,7 +224,7 @@ export function attentionDecoding(a: AttentionForward, out: string, b: QueryBloc
       rows: b.rows,
       widths: widths(piece.size),
       initial: (r, v) => op('mul', 'f32', load('a_o', 'f32', at(r, v), lanes), splat(load('a_fade', 'f32', index(r)), lanes)),
-      steps: (inner) => [loop('a_j', 0, variable('a_n'), inner)],
+      steps: (inner) => [loop('a_j', 0, variable('a_n'), [...(copiesValues ? [] : nextBlock(a.v, line, piece.size * lanes)), ...inner])],
       vector: (n) => load(values.lines.buffer, copiesValues ? 'f32' : a.v.dtype, iadd(line, n * lanes), lanes),
       element: (r) => load('a_w', 'f32', iadd(j, r * width + lanes)),
       done: (r, v, sum) => [store('a_o', at(r, v), sum)],

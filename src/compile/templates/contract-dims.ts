@@ -189,6 +189,10 @@ export function touched(body: readonly Stmt[], into = new Set<string>()): Set<st
         touched(s.then, into);
         touched(s.otherwise ?? [], into);
         break;
+      case 'prefetch':
+        into.add(s.buffer);
+        see(s.index);
+        break;
       case 'transpose':
         into.add(s.from).add(s.out);
         see(s.base);

@@ -17,6 +17,8 @@ import { elementAt, vectorAt } from './operand.js';
 const parts = 2;
 /** Rows whose lanes wait together for their sums. */
 const paneRows = 16;
+/** Bytes of B ahead of what is multiplied that are asked for: with several rows to meet, the processor's own foresight doesn't hide the memory. */
+const ahead = 4608;
 /** Up to so many rows, of reductions this long, no other form is weighed: the order of a sum is then the same for all of them. */
 const fewRows = 32;
 const longReduction = 128;
@@ -36,6 +38,8 @@ export interface ThinPlan {
   readonly cycles: number;
   /** Whether no other form may be taken. */
   readonly isSettled: boolean;
+  /** Whether B is one stream through memory, too long for a core's caches. */
+  readonly isStreamed: boolean;
 }
 
 export function planThin(c: Contraction, target: TargetInfo): ThinPlan | null {
@@ -74,6 +78,7 @@ export function planThin(c: Contraction, target: TargetInfo): ThinPlan | null {
     tile,
     blocks: Math.max(1, Math.floor(blocksAll / wanted)),
     cycles: count * Math.max(compute, bytes / farBytes),
+    isStreamed: !c.b.element && col.b === line.extent && count * bytes > target.l2,
     isSettled: row.extent <= fewRows && line.extent >= longReduction && row.extent <= col.extent,
   };
 }
@@ -96,6 +101,19 @@ export function emitThin(p: ThinPlan): Kernel {
   const lineOf = bBase.add(Ix.variable('c_n', col.extent).scale(col.b));
 
   const { extent: K } = line;
+  const { bytes: width } = dtypes[c.b.dtype];
+  /** The cache lines of B that lie `ahead` of places k … k + count, where B is one stream through memory. */
+  const soon = (k: Ix, count: number): Stmt[] =>
+    p.isStreamed
+      ? Array.from({ length: ceilDiv(count * width, 64) }, (_, i) => ({
+          kind: 'prefetch',
+          buffer: c.b.buffer,
+          index: lineOf
+            .add(k)
+            .add((ahead + 64 * i) / width)
+            .toExpr(),
+        }))
+      : [];
   const whole = Math.floor(K / (parts * lanes));
   const rest = Math.floor((K - whole * parts * lanes) / lanes);
   const tail = K % lanes;
@@ -110,7 +128,7 @@ export function emitThin(p: ThinPlan): Kernel {
     for (const r of rows)
       for (let q = 0; q < parts; q++) s.push({ kind: 'mut', name: `c_s${slot + r}_${q}`, value: splat(constant('f32', 0), lanes) });
     const step = (k: Ix, from: number, to: number): Stmt[] => {
-      const out: Stmt[] = [];
+      const out: Stmt[] = slot === 0 ? soon(k, (to - from) * lanes) : [];
       for (let q = from; q < to; q++) {
         const at = k.add(q * lanes);
         const b = vectorAt(c, c.b, lineOf.add(at), lanes);
