@@ -86,7 +86,7 @@ export class TextGenerator {
     const { eosId } = tokenizer;
     this.#stopTokens = new Set(options.stopTokens ?? (eosId === null ? [] : [eosId]));
     const cache = (name: string): Variable =>
-      new Variable(zeros([this.slots * this.context, keyValueHeads * headDim], model.computeDtype), { name, trainable: false });
+      new Variable(zeros([keyValueHeads * this.slots * this.context, headDim], model.computeDtype), { name, trainable: false });
     this.#blocks = Array.from({ length: layers }, (_, i) => ({ keys: cache(`cache/${i}/keys`), values: cache(`cache/${i}/values`) }));
     this.#running = new Array<Request | null>(this.slots).fill(null);
   }

@@ -8,9 +8,12 @@ import { showShape } from '../base/shape.js';
 import { type Embedding, Layer, type Linear } from '../layers/index.js';
 import { fileNameOf } from '../layers/names.js';
 import { Model } from '../model/model.js';
-import { attention, checkpoint, fromHost, putRows, type Tensor, type TensorSpec, type Variable } from '../tensor/index.js';
+import { arange, attention, checkpoint, fromHost, putRows, type Tensor, type TensorSpec, type Variable, where } from '../tensor/index.js';
 
-/** Keys and values of one block for `slots` sequences of up to `capacity` tokens: Variables [slots · capacity, heads · d]. */
+/**
+ * Keys and values of one block for `slots` sequences of up to `capacity` tokens: Variables [heads · slots · capacity, d], head by head, so that
+ * what a query reads lies in one piece.
+ */
 export interface BlockCache {
   readonly keys: Variable;
   readonly values: Variable;
@@ -81,10 +84,21 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, sequence: Sequence, inde
   if (!cache) return attention(q, k, v, { first, end }).reshape([b, t, h * d]);
   const { capacity, rows, isBySlot } = cache;
   const { keys, values } = cache.blocks[index];
+  const total = keys.shape[0] / g;
+  const ofHeads = arange(0, g * total, total, 'i32').expandDims(1);
+  const places = where(rows.less(0), -1, rows.add(ofHeads)).reshape([-1]);
   const kept = (variable: Variable, x: Tensor): Tensor => {
-    const all = putRows(variable.read(), x.reshape([b * t, g * d]).cast(variable.dtype), rows);
+    const rowsOfHeads = x
+      .reshape([b * t, g, d])
+      .transpose([1, 0, 2])
+      .reshape([g * b * t, d]);
+    const all = putRows(variable.read(), rowsOfHeads.cast(variable.dtype), places);
     variable.assign(all);
-    return all.reshape(isBySlot ? [b, capacity, g, d] : [1, -1, g, d]).cast(q.dtype);
+    const slots = isBySlot ? b : 1;
+    return all
+      .reshape([g, slots, isBySlot ? capacity : total, d])
+      .transpose([1, 2, 0, 3])
+      .cast(q.dtype);
   };
   return attention(q, kept(keys, k), kept(values, v), { first, end }).reshape([b, t, h * d]);
 }
