@@ -21,7 +21,7 @@ import { Tokenizer } from './tokenizer.js';
 import { readWeights } from './weights.js';
 
 export interface OpenModelOptions extends PretrainedOptions {
-  /** Projections are packed after reading. */
+  /** Projections are packed after reading; with q8_0 the table of tokens and the output matrix too. */
   quantize?: 'none' | 'nf4' | 'q8_0';
   /** Of a model on the hub: branch, tag or commit. */
   revision?: string;
@@ -92,11 +92,11 @@ export async function openModel(name: string, options: OpenModelOptions = {}): P
     // Relative to where the adapter was trained, or to the adapter.
     const beside = resolve(folder, base);
     loaded = await openModel((await isThere(base)) || !(await isThere(beside)) ? base : beside, { ...options, quantize: 'none' });
-    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
+    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize, output: quantize === 'q8_0' });
     await loadAdapter(loaded.model, folder);
     return { ...loaded, folder };
   } else loaded = await fromPretrained(folder, pretrained);
-  if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
+  if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize, output: quantize === 'q8_0' });
   return { ...loaded, folder };
 }
 

@@ -3,7 +3,7 @@ import { FormatError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
 import { convertFloats, isFloatDType } from '../io/convert-floats.js';
 import type { TensorEntry, TensorFiles } from '../io/tensor-files.js';
-import { type Variable, wrap } from '../tensor/index.js';
+import type { Variable } from '../tensor/index.js';
 import { type CausalLM, fileName } from '../zoo/index.js';
 
 /** What older files hold besides weights: masks and frequencies that follow from the config. */
@@ -55,10 +55,10 @@ export async function readWeights(
   let done = 0;
   for (const [v, name] of matched) {
     options.signal?.throwIfAborted();
-    const { dtype, data, shape } = await files.read(name);
+    const { dtype, data } = await files.read(name);
     if (!isFloatDType(dtype) || !isFloatDType(v.dtype))
       throw new FormatError(`${who}: ${name} is ${dtype}. Expected floats: f32, f16 or bf16.`);
-    v.assign(wrap(convertFloats(data, dtype, v.dtype), shape, v.dtype));
+    v.fill(convertFloats(data, dtype, v.dtype));
     done += v.size;
     options.onProgress?.(done / total);
   }

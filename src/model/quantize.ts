@@ -8,20 +8,26 @@ import { checkOptionNames } from '../base/option-names.js';
 import { convertFloats } from '../io/convert-floats.js';
 import { quantizeNf4, quantizeScales } from '../io/nf4.js';
 import { Q8_0_BLOCK, quantizeQ8_0 } from '../io/quantized-blocks.js';
-import { Layer } from '../layers/index.js';
+import { Embedding, Layer } from '../layers/index.js';
 import { deserialize, serialize } from '../layers/registry.js';
-import { type Variable, wrap } from '../tensor/index.js';
+import type { Variable } from '../tensor/index.js';
 import { layersOf, replaceLayers } from './layer-tree.js';
 import { modulePath } from './lora.js';
 import { isAdapted } from './lora-layer.js';
 import type { AnyModel } from './model.js';
 import { isPackable, type Packable, type PackedWeight, Quantized } from './quantized.js';
+import { QuantizedTable } from './quantized-table.js';
 import { requireBuilt } from './weights.js';
 
 export interface QuantizeOptions {
   type: 'nf4' | 'q8_0' | 'bf16' | 'f16';
   /** Of NF4: its scales are quantized again, to 8 bits (0.37 bits a weight less). */
   doubleQuant?: boolean;
+  /**
+   * Of q8_0: the model's output matrix too, and the tables of embeddings, as llama.cpp's q8_0 files have them. Default false: both stay as they
+   * are, which training wants.
+   */
+  output?: boolean;
   /** Ends of the paths of layers that stay as they are, besides embeddings, norms and the model's output matrix. */
   skip?: readonly string[];
   /**
@@ -52,34 +58,69 @@ const bytesOf = (list: readonly (Variable | null)[]): number => list.reduce((n, 
  */
 export async function quantizeModel(model: AnyModel, options: QuantizeOptions): Promise<QuantizeReport> {
   const who = `quantizeModel ${model.label}`;
-  const known = { type: true, doubleQuant: true, skip: true, read: true } satisfies Record<keyof QuantizeOptions, true>;
+  const known = { type: true, doubleQuant: true, output: true, skip: true, read: true } satisfies Record<keyof QuantizeOptions, true>;
   checkOptionNames(options, known, who);
-  const { type, doubleQuant = false, skip = [] } = options;
+  const { type, doubleQuant = false, output = false, skip = [] } = options;
   if (!types.includes(type)) throw new ConfigError(`${who}: type is ${quote(type)}. Expected one of ${types.join(', ')}.`);
   if (doubleQuant && type !== 'nf4') throw new ConfigError(`${who}: doubleQuant with ${type}. Expected it with nf4 alone.`);
+  if (output && type !== 'q8_0') throw new ConfigError(`${who}: output with ${type}. Expected it with q8_0 alone.`);
   requireBuilt(model, 'quantizeModel');
   const report = { quantized: [] as string[], left: [] as { module: string; reason: string }[], bytesBefore: 0, bytesAfter: 0 };
   const outputs = new Set(model.outputLayers.map((l) => (isAdapted(l) ? l.base : l)));
   for (const layer of layersOf(model)) {
+    if (output && layer instanceof Embedding) await packTable(model, layer, options, report);
     if (!isPackable(layer)) continue;
     const module = modulePath(layer);
-    const reason = outputs.has(layer) ? "the model's output" : whyNot(layer, module, type, skip);
+    const reason = outputs.has(layer) && !output ? "the model's output" : whyNot(layer, module, type, skip);
     if (reason) {
       report.left.push({ module, reason });
       continue;
     }
     report.bytesBefore += bytesOf([layer.kernel]);
-    const values = await options.read?.(layer.kernel);
-    if (values && values.length !== layer.kernel.size)
-      throw new ConfigError(`${who}: read gave ${values.length} numbers for "${layer.kernel.name}". Expected ${layer.kernel.size}.`);
-    const next =
-      type === 'nf4' || type === 'q8_0' ? await pack(layer, type, doubleQuant, values ?? null) : await shorten(layer, type, values ?? null);
+    const values = await given(layer.kernel, options, who);
+    const next = type === 'nf4' || type === 'q8_0' ? await pack(layer, type, doubleQuant, values) : await shorten(layer, type, values);
     replaceLayers(model, new Map([[layer, next]]));
     report.bytesAfter +=
       next instanceof Quantized ? bytesOf([next.codes, next.scales, next.scaleScales, next.scaleOffset]) : bytesOf([next.kernel]);
     report.quantized.push(module);
   }
   return report;
+}
+
+/** What `read` gives for a weight, or null. Throws ConfigError for another length. */
+async function given(weight: Variable, { read }: QuantizeOptions, who: string): Promise<Float32Array | null> {
+  const values = (await read?.(weight)) ?? null;
+  if (values && values.length !== weight.size)
+    throw new ConfigError(`${who}: read gave ${values.length} numbers for "${weight.name}". Expected ${weight.size}.`);
+  return values;
+}
+
+async function packTable(
+  model: AnyModel,
+  layer: Embedding,
+  options: QuantizeOptions,
+  report: { quantized: string[]; left: { module: string; reason: string }[]; bytesBefore: number; bytesAfter: number },
+): Promise<void> {
+  const module = modulePath(layer);
+  const { embeddings } = layer;
+  const width = embeddings.shape[1];
+  const isSkipped = options.skip?.some((name) => module === name || module.endsWith(`.${name}`));
+  if (isSkipped || width % Q8_0_BLOCK !== 0 || layer.options.maskZero) {
+    report.left.push({
+      module,
+      reason: isSkipped ? 'skipped' : `rows of ${width} are no multiple of ${Q8_0_BLOCK}, or a mask is made of them`,
+    });
+    return;
+  }
+  const who = `quantize "${embeddings.name}"`;
+  const before = bytesOf([embeddings]);
+  const values = (await given(embeddings, options, who)) ?? ((await embeddings.data()) as Float32Array);
+  const next = new QuantizedTable({ layer });
+  next.fill(quantizeQ8_0(values, who));
+  replaceLayers(model, new Map([[layer, next]]));
+  report.quantized.push(module);
+  report.bytesBefore += before;
+  report.bytesAfter += bytesOf([next.codes, next.scales]);
 }
 
 /** Makes plain layers of the packed ones again, their weights the decoded numbers: layer after layer, adapters or not. */
@@ -129,7 +170,7 @@ async function shorten(layer: Packable, dtype: 'bf16' | 'f16', given: Float32Arr
     const own = next.weights[i];
     own.name = v.name;
     own.trainable = v.trainable;
-    own.assign(wrap(convertFloats(values, 'f32', dtype), v.shape, dtype));
+    own.fill(convertFloats(values, 'f32', dtype));
     v.release();
   }
   return next;

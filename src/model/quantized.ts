@@ -8,7 +8,8 @@ import { type Q8_0, Q8_0_BLOCK } from '../io/quantized-blocks.js';
 import type { Activation } from '../layers/activations.js';
 import { Dense, KernelLayer, Layer, type LayerOptions, Linear, likeInput, type PartialShape } from '../layers/index.js';
 import { type Config, deserialize, registerBuiltins, type Serialized, serialize } from '../layers/registry.js';
-import { arange, type DType, fromHost, realize, type Tensor, type TypedArray, Variable, wrap, zeros } from '../tensor/index.js';
+import { arange, type DType, fromHost, type Readable, realize, type Tensor, type TypedArray, Variable, zeros } from '../tensor/index.js';
+import { decodeQ8_0 } from './quantized-table.js';
 
 /** Packed formats: 4 bits a weight and an f32 for 64, or 8 bits and an f16 for 32. */
 export type PackedType = 'nf4' | 'q8_0';
@@ -123,7 +124,7 @@ export class Quantized extends Layer<QuantizedOptions> {
 
   /** Takes a packed weight for its own, without a copy. */
   fill(packed: PackedWeight): void {
-    const put = (v: Variable | null, data: TypedArray): void => void v?.assign(wrap(data, v.shape, v.dtype));
+    const put = (v: Variable | null, data: TypedArray): void => v?.fill(data);
     if (packed.type === 'q8_0') {
       put(this.codes, packed.blocks.quants);
       put(this.scales, packed.blocks.scales);
@@ -137,22 +138,14 @@ export class Quantized extends Layer<QuantizedOptions> {
     }
   }
 
+  /** For models that multiply by it themselves; a Dense's own would be the other way round. */
+  get kernel(): Readable {
+    return { read: () => this.decoded() };
+  }
   /** The decoded weight, f32 [units, inputs]: lazy, elementwise. */
   decoded(): Tensor {
     const { units, inputs } = this;
-    if (this.type === 'q8_0') {
-      const blocks = [units, inputs / Q8_0_BLOCK];
-      const scales = this.scales
-        .read()
-        .cast('f32')
-        .reshape([...blocks, 1]);
-      return this.codes
-        .read()
-        .cast('f32')
-        .reshape([...blocks, Q8_0_BLOCK])
-        .mul(scales)
-        .reshape([units, inputs]);
-    }
+    if (this.type === 'q8_0') return decodeQ8_0(this.codes.read(), this.scales.read());
     const blocks = this.scales.size;
     // High half first.
     const codes = this.codes

@@ -162,6 +162,31 @@ describe('quantizeModel', () => {
   });
 });
 
+describe.each([true, false])('a language model whole in q8_0, its output matrix the table of tokens: %s', (tied) => {
+  it('computes what a model of the decoded weights does', async () => {
+    const json = {
+      ...{ model_type: 'llama', vocab_size: 40, hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2 },
+      ...{ num_attention_heads: 2, num_key_value_heads: 1, tie_word_embeddings: tied },
+    };
+    const [packed, plain] = [languageModel(json, {}), languageModel(json, {})];
+    for (const m of [packed, plain]) m.ensureBuilt([[1, 2]], false);
+    for (const [i, v] of packed.weights.entries()) {
+      const values = numbers(v.size, i).map((x) => x * 0.3);
+      v.set(values);
+      plain.weights[i].set(v.rank === 2 ? dequantizeQ8_0(quantizeQ8_0(values)) : values);
+    }
+    const { quantized, left, bytesAfter } = await quantizeModel(packed, { type: 'q8_0', output: true });
+    expect(left).toEqual([]);
+    expect(quantized).toContain('model.embed_tokens');
+    expect(quantized.includes('lm_head')).toBe(!tied);
+    const matrices = plain.weights.filter((v) => v.rank === 2).reduce((n, v) => n + v.size, 0);
+    expect(bytesAfter).toBe((matrices * 34) / 32);
+    const ids = tensor([[1, 7, 39, 3, 0]], { dtype: 'i32' });
+    const logits = (m: typeof packed): Tensor => m.logits(m.hidden(ids, causalSequence(ids)));
+    await expectClose(logits(packed), logits(plain), 'logits');
+  });
+});
+
 describe('LoRA on quantized layers', () => {
   for (const type of ['nf4', 'q8_0'] as const)
     it(`trains adapters and merges them into decoded weights: ${type}`, async () => {
