@@ -110,8 +110,8 @@ function trainingSettings(
   };
 }
 
-/** Writes run.yaml with every value, so that the run can be repeated. */
-async function saveSettings(context: RunContext, settings: object, resolved: object): Promise<void> {
+/** Writes run.yaml with every value that is known, so that the run can be repeated, and gone on with from its first moment. */
+async function saveSettings(context: RunContext, settings: object, resolved: object = {}): Promise<void> {
   const text = `# Every value of this run, defaults included. Repeat it with --config on this file.\n${stringify({ ...settings, ...pickKnown(settings, resolved) })}`;
   await writeFileAtomically(join(context.folder, 'run.yaml'), new TextEncoder().encode(text));
 }
@@ -186,6 +186,7 @@ async function tokenizerFor(settings: PretrainSettings, context: RunContext): Pr
 export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
   await makeFolders(context.folder);
+  if (!context.isResumed) await saveSettings(context, settings);
   const tokenizer = await tokenizerFor(settings, context);
   context.say(`tokenizer: ${n(tokenizer.vocabSize)} tokens`);
   const { train, validation, shards } = await tokensOf(settings, tokenizer, context, {}, settings.validationShare ?? 0.02);
@@ -280,6 +281,7 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
     throw new ConfigError(
       `finetune: quantize: ${settings.quantize} with method: full. Expected method: lora, as quantized weights are not trained.`,
     );
+  if (!context.isResumed) await saveSettings(context, settings);
   const { model, tokenizer, generation } = await fromPretrained(settings.model, {
     dtype: settings.dtype,
     weightDtype: isLora && settings.dtype === 'bf16' ? 'bf16' : 'f32',
@@ -355,7 +357,8 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
     const { loss, ...others } = await model.evaluate(held, { verbose: 0 });
     return isPreference ? { loss, ...others } : { natsPerToken: loss, perplexity: Math.exp(loss) };
   };
-  const before = context.isResumed ? null : await measure();
+  // In a run that goes on too: the model is still the one that the run began with, and the report wants it.
+  const before = await measure();
   if (before) context.say(`before: ${describeScores(before)}`);
   const result = await trainTokens(model, batches, {
     objective,

@@ -1,5 +1,5 @@
 /** @file The built `tenon` command as a child process. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -12,11 +12,16 @@ export interface Ended {
   readonly stdout: string;
   readonly stderr: string;
 }
+/** A signal and when it is sent: after so many milliseconds, counted from the moment that `once` (asked all the time) says yes. */
+export interface End {
+  readonly signal: NodeJS.Signals;
+  readonly after: number;
+  readonly once?: () => boolean;
+}
 export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Sent after so many milliseconds. */
-  readonly end?: { readonly signal: NodeJS.Signals; readonly after: number };
+  readonly end?: End;
   /** Run by sh with the command in its "$@": to set limits, or to leave the user. */
   readonly shell?: string;
 }
@@ -37,14 +42,26 @@ export function tenon(args: readonly string[], options: CommandOptions = {}): Pr
     stderr += text;
   });
   const { end } = options;
-  const timer = end && setTimeout(() => child.kill(end.signal), end.after);
+  const stop = end === undefined ? () => undefined : endAt(child, end);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      clearTimeout(timer);
+      stop();
       resolve({ code, signal, stdout, stderr });
     });
   });
+}
+
+/** Sends the signal when it is time; gives what forgets it. */
+function endAt(child: ChildProcess, { signal, after, once }: End): () => void {
+  const arm = (): NodeJS.Timeout => setTimeout(() => child.kill(signal), after);
+  let timer = once ? setInterval(watch, 1) : arm();
+  function watch(): void {
+    if (!once?.()) return;
+    clearInterval(timer);
+    timer = arm();
+  }
+  return () => clearTimeout(timer);
 }
 
 /** Numerical Recipes' generator: the same numbers in [0, 1) every time. */

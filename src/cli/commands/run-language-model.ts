@@ -53,8 +53,7 @@ export async function runLanguageModel(
   }
   const folder =
     resumed ?? settings.out ?? (await numbered(`${kind}-${path === undefined ? 'run' : basename(path).replace(/\.ya?ml$/, '')}`));
-  if (resumed === null && (await stat(join(folder, 'report.json')).catch(() => null)))
-    throw new UsageError(`--out: ${folder} holds a finished run. Expected a new folder.`);
+  if (resumed === null) await requireNew(kind, folder);
   await makeFolders(folder);
   const lock = await lockRun('--out', folder);
   const interruption = onInterruption('stopping after this step; press Ctrl-C again to quit at once without saving.');
@@ -164,6 +163,16 @@ function parseFlags(
     } else flags[flag.key] = value;
   }
   return { path, flags };
+}
+
+/** Throws UsageError where a run would be written over. One that made no checkpoint may begin again. */
+async function requireNew(kind: Kind, folder: string): Promise<void> {
+  const has = async (...path: string[]): Promise<boolean> => (await stat(join(folder, ...path)).catch(() => null)) !== null;
+  if (await has('report.json')) throw new UsageError(`--out: ${folder} holds a finished run. Expected a new folder.`);
+  if ((await has('run.yaml')) && (await has('checkpoints', 'latest.json')))
+    throw new UsageError(
+      `--out: ${folder} holds a run that was ended early. Expected a new folder. Go on with: tenon ${kind} --resume ${shellWord(folder)}`,
+    );
 }
 
 /** A new folder in runs/. */
