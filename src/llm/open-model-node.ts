@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, resolve } from 'node:path';
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, FormatError } from '../base/errors.js';
 import { openGguf } from '../io/gguf-node.js';
 import { PEFT_CONFIG_FILE } from '../io/peft.js';
 import type { TensorFiles } from '../io/tensor-files.js';
@@ -91,8 +91,14 @@ export async function openModel(name: string, options: OpenModelOptions = {}): P
       throw new ConfigError(`${folder}: ${PEFT_CONFIG_FILE} names no base model. Expected base_model_name_or_path.`);
     // Relative to where the adapter was trained, or to the adapter.
     const beside = resolve(folder, base);
-    loaded = await openModel((await isThere(base)) || !(await isThere(beside)) ? base : beside, { ...options, quantize: 'none' });
-    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize, output: quantize === 'q8_0' });
+    const named = await locate((await isThere(base)) || !(await isThere(beside)) ? base : beside, options);
+    // Of an adapter on adapters there might be no end.
+    if (await isThere(join(named, PEFT_CONFIG_FILE)))
+      throw new FormatError(
+        `${folder}: the base ${named} is an adapter itself. Expected a model. Merge that adapter into its own base first.`,
+      );
+    loaded = await openModel(named, { ...options, quantize: 'none' });
+    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
     await loadAdapter(loaded.model, folder);
     return { ...loaded, folder };
   } else loaded = await fromPretrained(folder, pretrained);

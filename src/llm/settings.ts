@@ -4,7 +4,7 @@
  */
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { ConfigError, FormatError, quote } from '../base/errors.js';
+import { ConfigError, FormatError, quote, reasonOf } from '../base/errors.js';
 import { nearest } from '../base/option-names.js';
 
 const whole = (least = 1): z.ZodInt => z.int().min(least);
@@ -113,6 +113,12 @@ export function settingFlags(table: SettingsTable): SettingFlag[] {
   });
 }
 
+/** Characters of a run's file: it is a page, also with a config written out. */
+const MAX_TEXT = 2 ** 17;
+/** Keys written as "? key": the library's time grows with a high power of how deeply they are nested, and ours are plain. */
+const complexKey = /(?:^|[\s[{,-])\?(?=\s|$)/g;
+const MAX_COMPLEX_KEYS = 50;
+
 /**
  * The settings of a YAML text with flags over them, checked and with defaults. Relative paths stay as they are.
  * @param where names the file in errors.
@@ -124,16 +130,29 @@ export function readSettings<T extends SettingsTable>(
   flags: Readonly<Record<string, unknown>>,
   where: string,
 ): z.output<T> {
+  if (yaml !== null && yaml.length > MAX_TEXT)
+    throw new FormatError(`${where}: the file is too large. Expected at most ${MAX_TEXT} characters, received ${yaml.length}.`);
+  if (yaml !== null && (yaml.match(complexKey)?.length ?? 0) > MAX_COMPLEX_KEYS)
+    throw new FormatError(`${where}: it has more than ${MAX_COMPLEX_KEYS} question marks that may begin a key. Expected plain keys.`);
   const lines = new LineCounter();
-  const document = parseDocument(yaml ?? '', { lineCounter: lines, maxAliasCount: 100 } as Parameters<typeof parseDocument>[1]);
   const lineOf = (offset: number | undefined): string => (offset === undefined ? where : `${where}:${lines.linePos(offset).line}`);
-  const [fault] = document.errors;
-  if (fault) throw new FormatError(`${lineOf(fault.pos[0])}: ${fault.message.split('\n')[0].replace(/ at line .*$/, '')}.`);
+  let document: ReturnType<typeof parseDocument>;
   let given: unknown;
   try {
+    document = parseDocument(yaml ?? '', { lineCounter: lines, logLevel: 'silent' });
+    const [fault] = document.errors;
+    if (fault)
+      throw new FormatError(
+        `${lineOf(fault.pos[0])}: ${fault.message
+          .split('\n')[0]
+          .slice(0, 300)
+          .replace(/ at line .*$/, '')}.`,
+      );
     given = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (error) {
-    throw new FormatError(`${where}: it can't be read (${error instanceof Error ? error.message : String(error)}).`);
+    if (error instanceof FormatError) throw error;
+    // Nested beyond the stack, or aliases that would multiply without end.
+    throw new FormatError(`${where}: it can't be read (${reasonOf(error)}). Expected plain keys and values.`, { cause: error });
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw new FormatError(`${where}: it holds no keys. Expected lines such as "batchSize: 16".`);

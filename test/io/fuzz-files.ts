@@ -25,14 +25,19 @@ import { mutateBytes, mutateJson, Random } from './mutate.js';
 export interface Outcome {
   read: number;
   refused: number;
+  /** Milliseconds of computing that the longest one took. */
+  slowest: number;
 }
+export const noOutcome = (): Outcome => ({ read: 0, refused: 0, slowest: 0 });
 
 /** An error message longer than this repeats the file. */
 const MAX_MESSAGE = 2000;
 
-async function sample(outcome: Outcome, what: string, read: () => void | Promise<void>): Promise<void> {
+/** Counts what becomes of one file. Throws for whatever isn't a result or a TenonError in a few words. */
+export async function sample(outcome: Outcome, what: string, read: () => void | Promise<void>): Promise<void> {
   // The test's process must answer its runner meanwhile.
   if ((outcome.read + outcome.refused) % 50 === 0) await turn();
+  const began = process.cpuUsage();
   try {
     await read();
     outcome.read++;
@@ -40,6 +45,10 @@ async function sample(outcome: Outcome, what: string, read: () => void | Promise
     if (!(error instanceof TenonError)) throw new Error(`${what}: ${String(error)}`, { cause: error });
     if (error.name === 'InternalError' || error.message.length > MAX_MESSAGE) throw new Error(`${what}: ${error.message.slice(0, 500)}`);
     outcome.refused++;
+  } finally {
+    // Not the clock's time: the machine may be busy with other things.
+    const { user, system } = process.cpuUsage(began);
+    outcome.slowest = Math.max(outcome.slowest, (user + system) / 1000);
   }
 }
 
@@ -65,7 +74,7 @@ function mutateHeader(bytes: Uint8Array, random: Random): Uint8Array {
 
 /** Whole safetensors files in memory. */
 export async function fuzzSafetensors(count: number, seed: number): Promise<Outcome> {
-  const outcome = { read: 0, refused: 0 };
+  const outcome = noOutcome();
   const random = new Random(seed);
   const whole = writeSafetensors(tensors, { format: 'pt' });
   for (let i = 0; i < count; i++) {
@@ -79,7 +88,7 @@ export async function fuzzSafetensors(count: number, seed: number): Promise<Outc
 
 /** Sharded models on disk: a damaged index, or a damaged shard. */
 export async function fuzzIndex(count: number, seed: number): Promise<Outcome> {
-  const outcome = { read: 0, refused: 0 };
+  const outcome = noOutcome();
   const random = new Random(seed);
   const folder = mkdtempSync(join(tmpdir(), 'tenon-fuzz-'));
   try {
@@ -116,7 +125,7 @@ const collect = async (content: GgufContent): Promise<Uint8Array> => {
 
 /** GGUF files: headers, tensors, and whole language models in Hugging Face's terms. */
 export async function fuzzGguf(count: number, seed: number): Promise<Outcome> {
-  const outcome = { read: 0, refused: 0 };
+  const outcome = noOutcome();
   const random = new Random(seed);
   const byteLevel = { json: byteLevelTokenizer(), config: { bos_token: '<|end|>' } };
   const sentencePiece = { json: sentencePieceTokenizer(), config: sentencePieceConfig };
@@ -142,7 +151,7 @@ export async function fuzzGguf(count: number, seed: number): Promise<Outcome> {
 
 /** Exports of models whose config.json or tokenizer.json is damaged. */
 export async function fuzzExport(count: number, seed: number): Promise<Outcome> {
-  const outcome = { read: 0, refused: 0 };
+  const outcome = noOutcome();
   const random = new Random(seed);
   const models = (['llama', 'gpt2', 'qwen3'] as const).map((type) => ({
     config: JSON.stringify(configOf(type)),

@@ -106,8 +106,8 @@ const strange: readonly string[] = [
   `"${'x'.repeat(100_000)}"`,
 ];
 
-/** JSON text of which one to three values or names are others. */
-export function mutateJson(text: string, random: Random): string {
+/** JSON text of which one to three values or names are others, `more` (as JSON) among them. */
+export function mutateJson(text: string, random: Random, more: readonly string[] = []): string {
   let out = text;
   for (let n = 1 + random.below(3); n > 0; n--) {
     // Mostly values and names; now and then what stands between them.
@@ -115,7 +115,8 @@ export function mutateJson(text: string, random: Random): string {
     const places = [...out.matchAll(any ? /[[\]{}:,]/g : /"(?:[^"\\]|\\.){0,200}"|-?\d+(?:\.\d+)?|true|false|null/g)];
     if (places.length === 0) return out;
     const place = random.of(places);
-    const other = any || random.below(4) === 0 ? random.of(places)[0] : random.of(strange);
+    const other =
+      any || random.below(4) === 0 ? random.of(places)[0] : random.of(more.length > 0 && random.below(2) === 0 ? more : strange);
     out = out.slice(0, place.index) + (any && random.below(2) === 0 ? '' : other) + out.slice(place.index + place[0].length);
   }
   return out;
