@@ -212,13 +212,15 @@ function renderMarked(
   return { text: whole.text, spans: whole.spans.filter((span) => span.start >= from) };
 }
 
-/** Two characters for private use that `text` doesn't have. */
+/** Two characters for private use that `text` doesn't have. Throws FormatError for a text that has them all. */
 function unusedCharacters(text: string): [string, string] {
+  const used = new Set(text.match(/[\u{f0000}-\u{10fffd}]/gu));
   const found: string[] = [];
-  for (let code = 0xf0000; found.length < 2; code++) {
+  for (let code = 0xf0000; found.length < 2 && code <= 0x10fffd; code++) {
     const char = String.fromCodePoint(code);
-    if (!text.includes(char)) found.push(char);
+    if (!used.has(char)) found.push(char);
   }
+  if (found.length < 2) throw new FormatError('chat template: it and its messages hold every character for private use. Expected a text.');
   return [found[0], found[1]];
 }
 

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/base/errors.js';
-import { applyChatTemplate } from '../../src/llm/chat-template.js';
+import { applyChatTemplate, renderConversation } from '../../src/llm/chat-template.js';
 import { splitPatterns } from '../../src/llm/split-patterns.js';
 import { Tokenizer } from '../../src/llm/tokenizer.js';
 import { ensureBuilt, root } from '../cli/built.js';
@@ -100,6 +100,16 @@ describe('a chat template', () => {
     ['calls itself', '{% macro f() %}{{ f() ~ f() }}{% endmacro %}{{ f() }}', 'took longer than 0.5 s'],
     ['includes a file', "{% include '/etc/passwd' %}", 'Unknown statement type: include'],
     ['imports', "{% import 'node:fs' as fs %}", 'Unknown statement type: import'],
+    ['extends a file', "{% extends '/etc/passwd' %}", 'Unknown statement type: extends'],
+    ['takes from a file', "{% from '/etc/passwd' import x %}", 'Unknown statement type: from'],
+    ['indents without end', '{{ messages | tojson(indent=1000000000) }}', 'Invalid string length'],
+    ['indents far', "{{ 'a\\nb' | indent(100000000) }}", 'writes more than'],
+    ['counts in steps of nothing', '{{ range(0, 10, 0) }}', 'range() is too long'],
+    ['nests beyond the stack', `{{ ${'('.repeat(20_000)}1${')'.repeat(20_000)} }}`, 'call stack'],
+    ['nests blocks beyond the stack', '{% if 1 %}'.repeat(20_000), 'call stack'],
+    ['writes to what is behind objects', "{% set messages.__proto__.x = 'y' %}", 'cannot assign attribute'],
+    ['calls what is behind functions', "{{ range.constructor('return process')() }}", 'Cannot call something that is not a function'],
+    ['asks for a filter that reaches further', "{{ messages | attr('constructor') }}", 'Unknown ArrayValue filter: attr'],
     [
       'asks for what is behind objects',
       "{{ messages.constructor.constructor('return process')() }}",
@@ -116,14 +126,47 @@ describe('a chat template', () => {
   it('sees nothing of this process', () => {
     for (const name of ['process', 'require', 'globalThis', 'constructor', '__proto__', 'self'])
       expect(apply(`{{ ${name} is defined }}{{ messages.${name} is defined }}`)).toBe('falsefalse');
+    for (const inner of ['range.constructor', 'strftime_now.__proto__', "''.constructor", "messages[0]['__proto__']", 'loop.constructor'])
+      expect(apply(`{{ ${inner} is defined }}`)).toBe('false');
   });
+
+  it('leaves nothing behind for the next one', () => {
+    expect(
+      apply('{% set x = 1 %}{% macro f() %}y{% endmacro %}{% set ns = namespace(x=1) %}{% set ns.__proto__ = messages %}{{ f() }}'),
+    ).toBe('y');
+    expect(apply('{{ x is defined }}{{ f is defined }}{{ ns is defined }}{{ {}.x is defined }}')).toBe('falsefalsefalsefalse');
+  });
+
+  it('with every character that marks could be ends with an error as well', () => {
+    const all = Array.from({ length: 0x10fffe - 0xf0000 }, (_, i) => String.fromCodePoint(0xf0000 + i)).join('');
+    const template = `{# ${all} #}{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}`;
+    const messages = [{ role: 'assistant', content: 'Hi' }];
+    expect(() => renderConversation(tokenizer, messages, { template })).toThrow('every character for private use');
+    const { text: said } = renderConversation(tokenizer, messages, { template: template.replace('\u{f0001}\u{f0002}', '') });
+    expect(said).toBe('Hi');
+  });
+});
+
+it.each([
+  ['spaces that trimming looks through', `{{ 1 }}${' '.repeat(300_000)}x`],
+  ['comments that never end', '{#'.repeat(100_000)],
+  ['tags that never end', '{%-'.repeat(50_000)],
+  ['a text that never ends', `{{ '${'\\\\'.repeat(100_000)}`],
+])('a chat template of %s ends within its limit', (_, template) => {
+  const began = performance.now();
+  try {
+    applyChatTemplate(tokenizer, [{ role: 'user', content: 'Hi' }], { template, timeLimit: 2000 });
+  } catch (error) {
+    expect(error).toBeInstanceOf(FormatError);
+  }
+  expect(performance.now() - began).toBeLessThan(30_000);
 });
 
 it('a program that used the worker ends by itself', async () => {
   await ensureBuilt();
   const script = `
 import { trainTokenizer } from '${root}dist/llm/train-tokenizer.js';
-import { applyChatTemplate } from '${root}dist/llm/chat-template.js';
+import { applyChatTemplate, renderConversation } from '${root}dist/llm/chat-template.js';
 const { tokenizer } = await trainTokenizer(['a'], { vocabSize: 300 });
 console.log(applyChatTemplate(tokenizer, [{ role: 'user', content: 'Hi' }], { template: '{{ messages[0].content }}!' }));`;
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
