@@ -5,11 +5,10 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import OpenAI from 'openai';
 import { expect } from 'vitest';
-import { type RequestLog, serveText, type TextServer } from '../../src/serve/index.js';
+import { type RequestLog, serveText } from '../../src/serve/index.js';
+import { Clients, generator, pause, type Questions } from './clients.js';
 import { FakeEngine } from './fake-engine.js';
-import { model, rawPost } from './support.js';
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -36,146 +35,30 @@ export interface Soak {
   readonly peak: number;
 }
 
-/** Numerical Recipes' generator: the same requests every time, if not in the same order. */
-function generator(seed: number): (n: number) => number {
-  let state = Math.imul(seed + 1, 2654435761) >>> 0;
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
-
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const handles = (): number => process.getActiveResourcesInfo().length;
 const listeners = (): number => process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0);
 
-/** An error and what is behind it. */
-const causes = (error: unknown): string => (error instanceof Error && error.cause ? `${error}, ${causes(error.cause)}` : String(error));
-
-class Clients {
-  readonly seen: Record<string, number> = {};
-  readonly wrong: string[] = [];
-  readonly #server: TextServer;
-  readonly #engine: FakeEngine;
-  readonly #openai: OpenAI;
-
-  constructor(server: TextServer, engine: FakeEngine) {
-    this.#server = server;
-    this.#engine = engine;
-    this.#openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 });
-  }
-
-  /** A third of the clients leave at some piece, every time but one in four. */
-  async run(id: number, below: (n: number) => number, end: number): Promise<void> {
-    const leaves = id % 3 === 0;
-    while (performance.now() < end) {
-      const kind = below(20);
-      try {
-        if (kind < 12) await this.#stream(below, leaves && below(4) > 0);
-        else if (kind < 14) await this.#whole(below);
-        else if (kind < 16) await this.#completion(below);
-        else if (kind === 16) await this.#drop(below);
-        else await this.#refused(below(6));
-      } catch (error) {
-        if (!(error instanceof OpenAI.RateLimitError)) this.#fail(`request of kind ${kind}: ${causes(error)}`);
-        else if (Number(error.headers?.get('retry-after')) >= 1) this.#count('full');
-        else this.#fail('429 without Retry-After');
-        await pause(below(40));
-      }
-    }
-  }
-  #count(kind: string): void {
-    this.seen[kind] = (this.seen[kind] ?? 0) + 1;
-  }
-  #fail(what: string): void {
-    this.#count('wrong');
-    if (this.wrong.length < 20) this.wrong.push(what);
-  }
-  #compare(kind: string, received: object, expected: object): void {
-    if (JSON.stringify(received) === JSON.stringify(expected)) this.#count(kind);
-    else this.#fail(`${kind}: expected ${JSON.stringify(expected)}, received ${JSON.stringify(received)}`);
-  }
-  #question(below: (n: number) => number) {
+/** Questions of any kind, and what the engine says without a server. */
+const questionsTo = (engine: FakeEngine): Questions => ({
+  model: engine.modelId,
+  chat(below) {
     const messages = [{ role: 'user' as const, content: `Question ${below(1e6)} ${'on and '.repeat(below(10))}` }];
-    return { messages, max_tokens: 1 + below(40), seed: below(1000) };
-  }
-
-  async #stream(below: (n: number) => number, leaves: boolean): Promise<void> {
-    const asked = this.#question(below);
-    const { text, finish, ...tokens } = this.#engine.expect(asked.messages, { maxTokens: asked.max_tokens, seed: asked.seed });
-    const stream = await this.#openai.chat.completions.create({ model, ...asked, stream: true, stream_options: { include_usage: true } });
-    const leaveAt = leaves ? below(asked.max_tokens) : -1;
-    const isSlow = below(8) === 0;
-    let received = '';
-    let reason: string | null = null;
-    let usage: object | null = null;
-    let pieces = 0;
-    for await (const part of stream) {
-      received += part.choices[0]?.delta.content ?? '';
-      reason = part.choices[0]?.finish_reason ?? reason;
-      if (part.usage) usage = { promptTokens: part.usage.prompt_tokens, completionTokens: part.usage.completion_tokens };
-      if (pieces++ === leaveAt) {
-        if (text.startsWith(received)) this.#count('left');
-        else this.#fail(`left: ${JSON.stringify(received)} does not begin ${JSON.stringify(text)}`);
-        return;
-      }
-      if (isSlow) await pause(1);
-    }
-    this.#compare('streamed', { received, reason, usage }, { received: text, reason: finish, usage: tokens });
-  }
-
-  async #whole(below: (n: number) => number): Promise<void> {
-    const asked = this.#question(below);
-    const answer = await this.#openai.chat.completions.create({ model, ...asked, n: 2 });
-    const expected = [0, 1].map((i) => this.#engine.expect(asked.messages, { maxTokens: asked.max_tokens, seed: asked.seed + i }));
-    this.#compare(
-      'whole',
-      answer.choices.map((c) => [c.message.content, c.finish_reason]),
-      expected.map((e) => [e.text, e.finish]),
-    );
-  }
-
-  async #completion(below: (n: number) => number): Promise<void> {
+    const request = { max_tokens: 1 + below(40), seed: below(1000) };
+    const answer = (i: number) => engine.expect(messages, { maxTokens: request.max_tokens, seed: request.seed + i });
+    return { messages, request, answer };
+  },
+  completion(below) {
     const prompt = `Once ${below(1e6)}`;
     const maxTokens = 1 + below(30);
-    const answer = await this.#openai.completions.create({ model, prompt, max_tokens: maxTokens, temperature: 0 });
-    const { text, finish, completionTokens } = this.#engine.expect(prompt, { maxTokens, temperature: 0 });
-    const [choice] = answer.choices;
-    this.#compare('completed', [choice.text, choice.finish_reason, answer.usage?.completion_tokens], [text, finish, completionTokens]);
-  }
-
-  /** A connection cut at any moment: before, while or after it is answered. */
-  async #drop(below: (n: number) => number): Promise<void> {
-    const { messages, max_tokens } = this.#question(below);
-    const socket = await rawPost(this.#server, '/v1/chat/completions', { messages, max_tokens, stream: below(2) === 0 });
-    socket.on('error', () => undefined);
-    if (below(2) === 0) socket.resume();
-    await pause(below(30));
-    socket.destroy();
-    this.#count('dropped');
-  }
-
-  async #refused(kind: number): Promise<void> {
-    const messages = [{ role: 'user', content: 'Hi' }];
-    const [name, status, body] = [
-      ['oversized', 413, JSON.stringify({ messages: [{ role: 'user', content: 'x'.repeat(200_000) }] })] as const,
-      ['no JSON', 400, '{"messages": [{'] as const,
-      ['no message', 400, '{"messages": 7}'] as const,
-      ['too hot', 400, JSON.stringify({ messages, temperature: 99 })] as const,
-      ['too long', 400, JSON.stringify({ messages: [{ role: 'user', content: 'x'.repeat(2000) }] })] as const,
-      ['unknown model', 404, JSON.stringify({ model: 'gpt-4', messages })] as const,
-    ][kind];
-    const headers = { 'content-type': 'application/json' };
-    const response = await fetch(`${this.#server.url}/v1/chat/completions`, { method: 'POST', headers, body });
-    const text = await response.text();
-    if (response.status === 429) return this.#count('full');
-    if (response.status !== status || typeof JSON.parse(text).error.message !== 'string')
-      this.#fail(`${name}: expected ${status}, received ${response.status} ${text}`);
-    else this.#count(name);
-  }
-}
+    return {
+      prompt,
+      request: { max_tokens: maxTokens, temperature: 0 },
+      answer: () => engine.expect(prompt, { maxTokens, temperature: 0 }),
+    };
+  },
+});
 
 /** Runs the soak. Counts; the tests judge. */
 export async function soak({ seconds, rounds, clients: count }: SoakOptions): Promise<Soak> {
@@ -192,7 +75,7 @@ export async function soak({ seconds, rounds, clients: count }: SoakOptions): Pr
     maxBodyBytes: 100_000,
     onRequest: ({ outcome }) => void logged[outcome]++,
   });
-  const clients = new Clients(server, engine);
+  const clients = new Clients(server, questionsTo(engine));
   const heap: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const end = performance.now() + (1000 * seconds) / rounds;

@@ -51,7 +51,7 @@ export async function until(isSo: () => boolean, seconds = 30): Promise<void> {
 }
 
 /** A connection that has sent a POST and reads nothing. */
-export function rawPost(server: TextServer, path: string, body: unknown): Promise<Socket> {
+export function rawPost(server: Pick<TextServer, 'host' | 'port'>, path: string, body: unknown): Promise<Socket> {
   const text = JSON.stringify(body);
   return new Promise((resolve, reject) => {
     const socket = connect(server.port, server.host, () => {
