@@ -87,6 +87,10 @@ export async function fromPretrained(folder: string, options: PretrainedOptions 
       .map((n) => files.info(n))
       .find((i) => i.bytes === stored)?.dtype;
     const kept = weightDtype !== 'auto' ? weightDtype : largest === 'bf16' || largest === 'f16' ? largest : 'f32';
+    const layers = config?.num_hidden_layers ?? config?.n_layer;
+    // Before the layers are made: a number is quickly written.
+    if (typeof layers === 'number' && layers > files.names().length)
+      throw new FormatError(`${who}: ${files.names().length} tensors are too few for the ${layers} layers of config.json.`);
     const model = languageModel(config ?? {}, { dtype, weightDtype: kept });
     model.ensureBuilt([[1, 2]], false);
     await readWeights(model, files, who, options);

@@ -24,14 +24,19 @@ export function parseConfig<T extends z.ZodType>(schema: T, config: unknown, who
   );
 }
 
+/** Each pair of a head's features has a frequency, whatever the files hold. */
+const MAX_HEAD = 2 ** 16;
+
 /** Throws FormatError unless `heads` share `keyValueHeads` evenly and a head's size is even. */
 export function checkHeads(who: string, c: { heads: number; keyValueHeads: number; headDim: number }): void {
   if (c.heads % c.keyValueHeads)
     throw new FormatError(
       `${who}: ${c.heads} attention heads share ${c.keyValueHeads} key and value heads. Expected a divisor of ${c.heads}.`,
     );
-  if (!Number.isInteger(c.headDim) || c.headDim % 2)
-    throw new FormatError(`${who}: heads of ${c.headDim} features. Expected an even whole number: hidden size over heads, or head_dim.`);
+  if (!Number.isInteger(c.headDim) || c.headDim % 2 || c.headDim > MAX_HEAD)
+    throw new FormatError(
+      `${who}: heads of ${c.headDim} features. Expected an even whole number up to ${MAX_HEAD}: hidden size over heads, or head_dim.`,
+    );
 }
 
 /** Activations by transformers' names. */
