@@ -41,11 +41,30 @@ export class Clients {
   readonly #server: Address;
   readonly #questions: Questions;
   readonly #openai: OpenAI;
+  /** When the process last ran, and when it last went on after a pause of seconds. */
+  #ran = performance.now();
+  #wentOn = Number.NEGATIVE_INFINITY;
+  readonly #watch: NodeJS.Timeout;
 
   constructor(server: Address, questions: Questions) {
     this.#server = server;
     this.#questions = questions;
     this.#openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 });
+    this.#watch = setInterval(() => this.#look(), 100).unref();
+  }
+  /** No more clients. */
+  end(): void {
+    clearInterval(this.#watch);
+  }
+  #look(): void {
+    const now = performance.now();
+    if (now - this.#ran > 2000) this.#wentOn = now;
+    this.#ran = now;
+  }
+  /** Whether client and server stood still shortly before: idle connections are over then, and one may just have been used. */
+  #wasPaused(): boolean {
+    this.#look();
+    return performance.now() - this.#wentOn < 3000;
   }
 
   /** A third of the clients leave at some piece, every time but one in four. */
@@ -60,7 +79,8 @@ export class Clients {
         else if (kind === 16) await this.#drop(below);
         else await this.#refused(below(6));
       } catch (error) {
-        if (!(error instanceof OpenAI.RateLimitError)) this.#fail(`request of kind ${kind}: ${causes(error)}`);
+        if (/ECONNRESET|other side closed/.test(causes(error)) && this.#wasPaused()) this.#count('paused');
+        else if (!(error instanceof OpenAI.RateLimitError)) this.#fail(`request of kind ${kind}: ${causes(error)}`);
         else if (Number(error.headers?.get('retry-after')) >= 1) this.#count('full');
         else this.#fail('429 without Retry-After');
         await pause(below(40));

@@ -171,6 +171,7 @@ export async function realSoak({ seconds, rounds, clients: count, device }: Real
       }
       memory.push(await server.memory());
     }
+    clients.end();
     await server.stop();
     return {
       seen: clients.seen,

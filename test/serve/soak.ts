@@ -85,6 +85,7 @@ export async function soak({ seconds, rounds, clients: count }: SoakOptions): Pr
     collectGarbage();
     heap.push(process.memoryUsage().heapUsed);
   }
+  clients.end();
   const { active, peak } = engine;
   await server.close();
   // What the clients kept of connections goes with the server's side.
