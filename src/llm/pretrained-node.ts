@@ -37,6 +37,7 @@ const optionNames: Readonly<Record<keyof PretrainedOptions, true>> = { dtype: tr
 
 /** A config is a page of JSON; more is no config. */
 const MAX_JSON = 2 ** 24;
+const MAX_DEPTH = 64;
 
 /** A JSON object of a model's folder; null when it is optional and missing. Throws ConfigError, FormatError. */
 export async function readJson(folder: string, name: string, isOptional = false): Promise<Record<string, unknown> | null> {
@@ -63,6 +64,12 @@ export async function readJson(folder: string, name: string, isOptional = false)
     throw new FormatError(`${path}: it is no JSON (${reasonOf(error)}).`, { cause: error });
   }
   if (!isRecord(json)) throw new FormatError(`${path}: it holds no object. Expected { … }.`);
+  // The model keeps it, and what walks through models, or writes it again, takes a frame of the stack for each level.
+  let level: unknown[] = [json];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) throw new FormatError(`${path}: it is nested too deeply. Expected at most ${MAX_DEPTH} levels.`);
+    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+  }
   return json;
 }
 

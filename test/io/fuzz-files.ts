@@ -42,7 +42,7 @@ export async function sample(outcome: Outcome, what: string, read: () => void | 
     await read();
     outcome.read++;
   } catch (error) {
-    if (!(error instanceof TenonError)) throw new Error(`${what}: ${String(error)}`, { cause: error });
+    if (!(error instanceof TenonError)) throw new Error(`${what}: ${String(error)}`.slice(0, 3000), { cause: error });
     if (error.name === 'InternalError' || error.message.length > MAX_MESSAGE) throw new Error(`${what}: ${error.message.slice(0, 500)}`);
     outcome.refused++;
   } finally {
