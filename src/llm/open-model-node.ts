@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, resolve } from 'node:path';
-import { ConfigError, FormatError } from '../base/errors.js';
+import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { openGguf } from '../io/gguf-node.js';
 import { PEFT_CONFIG_FILE } from '../io/peft.js';
 import type { TensorFiles } from '../io/tensor-files.js';
@@ -41,7 +41,7 @@ async function locate(name: string, options: OpenModelOptions): Promise<string> 
   }
   if (!/^[\w.-]+\/[\w.-]+$/.test(name) || isAbsolute(name))
     throw new ConfigError(
-      `model: there is no ${name}. Expected a folder in the Hugging Face layout, a .gguf file, or owner/name on the hub.`,
+      `model: there is no ${name.length > 300 ? quote(name) : name}. Expected a folder in the Hugging Face layout, a .gguf file, or owner/name on the hub.`,
     );
   const { downloadModel } = await import('./hub-node.js');
   return downloadModel(name, {
