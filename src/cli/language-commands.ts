@@ -32,6 +32,7 @@ export interface ChatCommandOptions extends SamplingCommandOptions {
 }
 export interface PerplexityCommandOptions extends LoadOptions {
   readonly data: string;
+  readonly lossOn: 'completion' | 'assistant' | 'all';
   readonly batchSize: number;
 }
 export interface MergeCommandOptions extends Common {
@@ -127,6 +128,11 @@ export function addLanguageCommands(program: Command): void {
       .argument('<model>', MODEL),
   )
     .requiredOption('--data <file>', 'the documents')
+    .addOption(
+      new Option('--loss-on <what>', 'which tokens of prompts with completions, and of conversations, are counted')
+        .choices(['completion', 'assistant', 'all'])
+        .default('all'),
+    )
     .option('--batch-size <n>', 'documents a step', wholeNumber(1), 32)
     .action(async (model: string, options: PerplexityCommandOptions) =>
       (await import('./commands/perplexity.js')).perplexity(model, options),

@@ -3,8 +3,9 @@
  * What needs files is loaded when it is called.
  */
 
-import type { OpenModelOptions } from './open-model-node.js';
+import type { OpenEngineOptions, OpenModelOptions } from './open-model-node.js';
 import type { Pretrained, PretrainedOptions, SavePretrainedOptions } from './pretrained-node.js';
+import type { TextEngine } from './text-engine.js';
 
 export { type LoadAdapterOptions, loadAdapter, type SaveAdapterOptions, saveAdapter } from '../model/adapter-files.js';
 export {
@@ -46,7 +47,7 @@ export * from './data/index.js';
 export { type DpoOptions, dpoObjective } from './dpo.js';
 export { type GeneratedPart, type GenerateOptions, type GeneratorOptions, TextGenerator } from './generate.js';
 export { nextTokenObjective } from './objective.js';
-export type { OpenModelOptions } from './open-model-node.js';
+export type { OpenEngineOptions, OpenModelOptions } from './open-model-node.js';
 export { type Derived, type Preset, presetOf } from './presets.js';
 export type { GenerationConfig, Pretrained, PretrainedOptions, SavePretrainedOptions } from './pretrained-node.js';
 export type { SamplingOptions } from './sample.js';
@@ -86,6 +87,20 @@ export async function savePretrained(pretrained: Pretrained, folder: string, opt
 /** A model by whatever names it: a folder, an adapter's or a run's folder, a GGUF file, or owner/name on the hub. Throws as fromPretrained. */
 export async function openModel(name: string, options: OpenModelOptions = {}): Promise<Pretrained> {
   return (await import('#node/llm/open-model-node.js')).openModel(name, options);
+}
+
+/**
+ * A model that answers several requests side by side: what `serveText` of `tenon/serve` serves, and what chats in your own program. Throws as openModel.
+ * @example
+ * ```ts no-run
+ * const engine = await openEngine('runs/finetune-run-1');
+ * const question = engine.renderChat([{ role: 'user', content: 'What is a tenon?' }]);
+ * const sampling = { temperature: 0.7, topK: 0, topP: 0.95, minP: 0, repetitionPenalty: 1 };
+ * for await (const { text } of engine.generate(question, { ...sampling, maxTokens: 64, stop: [] })) process.stdout.write(text);
+ * ```
+ */
+export async function openEngine(name: string, options: OpenEngineOptions = {}): Promise<TextEngine> {
+  return (await import('#node/llm/open-model-node.js')).openEngine(name, options);
 }
 
 /** The tokenizer of a folder. Throws ConfigError for one without tokenizer.json, FormatError for malformed files. */

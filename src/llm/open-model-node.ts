@@ -131,6 +131,8 @@ export interface OpenEngineOptions extends OpenModelOptions {
   contextLength?: number;
   /** Answers side by side. Default 4. */
   slots?: number;
+  /** For a tokenizer that has no chat template: one's text, or 'chatml'. Default: conversations are refused. */
+  chatTemplate?: string;
 }
 
 /** A model ready to serve. */
@@ -139,11 +141,17 @@ export class LocalEngine implements TextEngine {
   readonly contextLength: number;
   readonly sampling: Partial<Sampling>;
   readonly #pretrained: Pretrained;
+  readonly #template: string | undefined;
   readonly #generator: TextGenerator;
 
-  constructor(modelId: string, pretrained: Pretrained, options: { contextLength?: number | undefined; slots?: number | undefined } = {}) {
+  constructor(
+    modelId: string,
+    pretrained: Pretrained,
+    options: { contextLength?: number | undefined; slots?: number | undefined; chatTemplate?: string | undefined } = {},
+  ) {
     const { model, tokenizer, generation } = pretrained;
     this.modelId = modelId;
+    this.#template = tokenizer.chatTemplate === null ? options.chatTemplate : undefined;
     this.#pretrained = pretrained;
     this.#generator = new TextGenerator(model, tokenizer, {
       slots: options.slots ?? 4,
@@ -160,6 +168,10 @@ export class LocalEngine implements TextEngine {
     return this.#generator.active;
   }
   get hasChatTemplate(): boolean {
+    return this.hasOwnTemplate || this.#template !== undefined;
+  }
+  /** False: the template is the one that was given. */
+  get hasOwnTemplate(): boolean {
     return this.#pretrained.tokenizer.chatTemplate !== null;
   }
   countTokens(text: string): number {
@@ -178,7 +190,7 @@ export class LocalEngine implements TextEngine {
       applyChatTemplate(
         tokenizer,
         messages.map((m) => ({ ...m })),
-        { addGenerationPrompt: true },
+        { addGenerationPrompt: true, ...(this.#template === undefined ? {} : { template: this.#template }) },
       ),
     );
   }
@@ -190,6 +202,6 @@ export class LocalEngine implements TextEngine {
 
 /** Loads a model and makes it ready to serve. */
 export async function openEngine(name: string, options: OpenEngineOptions = {}): Promise<LocalEngine> {
-  const { contextLength, slots, ...rest } = options;
-  return new LocalEngine(basename(resolve(name)), await openModel(name, rest), { contextLength, slots });
+  const { contextLength, slots, chatTemplate, ...rest } = options;
+  return new LocalEngine(basename(resolve(name)), await openModel(name, rest), { contextLength, slots, chatTemplate });
 }

@@ -17,8 +17,13 @@ export interface Preset {
   readonly derived: readonly Derived[];
 }
 
-/** What `depth` layers ask for, with a vocabulary and rows of `context` tokens, of which `rows` may be given. */
-export function presetOf(depth: number, vocabSize: number, context: number, given: { rows?: number; steps?: number } = {}): Preset {
+/** What `depth` layers ask for, with a vocabulary and rows of `context` tokens. What is given isn't derived, and what else is follows it. */
+export function presetOf(
+  depth: number,
+  vocabSize: number,
+  context: number,
+  given: { rows?: number; learningRate?: number; steps?: number } = {},
+): Preset {
   const derived: Derived[] = [];
   const derive = <T extends number | string>(key: string, value: T, reason: string): T => {
     derived.push({ key, value, reason });
@@ -48,11 +53,13 @@ export function presetOf(depth: number, vocabSize: number, context: number, give
   };
   const parameters = depth * (4 * width * width + 3 * width * inner) + vocabSize * width;
   const rows = given.rows ?? derive('batchSize', Math.max(4, Math.round(4096 / context)), 'about 4,096 tokens a step');
-  const learningRate = derive(
-    'learningRate',
-    Number((1e-3 * Math.min(1, Math.sqrt(768 / width) / 1.5)).toPrecision(2)),
-    'falls with the square root of the width (0.00067 at 768), at most 0.001',
-  );
+  const learningRate =
+    given.learningRate ??
+    derive(
+      'learningRate',
+      Number((1e-3 * Math.min(1, Math.sqrt(768 / width) / 1.5)).toPrecision(2)),
+      'falls with the square root of the width (0.00067 at 768), at most 0.001',
+    );
   const steps =
     given.steps ??
     derive(

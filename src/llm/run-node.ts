@@ -105,20 +105,21 @@ function trainingSettings(
     epsilon: settings.epsilon,
     weightDecay: settings.weightDecay ?? defaults.weightDecay,
     clip: settings.clip,
-    evaluateEvery: settings.evaluateEvery ?? Math.max(1, Math.round(steps / 10)),
+    evaluateEvery: settings.evaluateEvery ?? Math.ceil(steps / 10),
     saveSeconds: settings.saveSeconds,
   };
 }
 
 /** Writes run.yaml with every value that is known, so that the run can be repeated, and gone on with from its first moment. */
 async function saveSettings(context: RunContext, settings: object, resolved: object = {}): Promise<void> {
-  const text = `# Every value of this run, defaults included. Repeat it with --config on this file.\n${stringify({ ...settings, ...pickKnown(settings, resolved) })}`;
+  const text = `# Every value of this run, defaults included. Repeat it: give this file to the command, with another folder as --out.\n${stringify({ ...settings, ...pickKnown(settings, resolved) })}`;
   await writeFileAtomically(join(context.folder, 'run.yaml'), new TextEncoder().encode(text));
 }
 const pickKnown = (settings: object, resolved: object): object =>
   Object.fromEntries(
     Object.entries(resolved).filter(
-      ([key]) => key in settings || ['steps', 'learningRate', 'warmupSteps', 'beta2', 'weightDecay', 'evaluateEvery'].includes(key),
+      ([key]) =>
+        key in settings || ['steps', 'batchSize', 'learningRate', 'warmupSteps', 'beta2', 'weightDecay', 'evaluateEvery'].includes(key),
     ),
   );
 
@@ -195,6 +196,8 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
   const preset =
     settings.config === undefined
       ? presetOf(settings.depth ?? 4, tokenizer.vocabSize, settings.context, {
+          ...(settings.batchSize === undefined ? {} : { rows: settings.batchSize }),
+          ...(settings.learningRate === undefined ? {} : { learningRate: settings.learningRate }),
           ...(settings.steps === undefined && settings.epochs === undefined ? {} : { steps: settings.steps ?? 1 }),
         })
       : null;
@@ -205,9 +208,10 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
   const model = languageModel(config, { dtype: settings.dtype, name: 'pretrain' });
   model.ensureBuilt([[1, 2]], false);
   model.checkpointBlocks = settings.checkpointing;
+  const batchSize = settings.batchSize ?? preset?.rows ?? 16;
   const batchesOf = (examples: TokenExamples, isTraining: boolean): TokenBatches =>
     new TokenBatches(examples, {
-      batchSize: isTraining ? settings.batchSize : Math.max(settings.batchSize, 16),
+      batchSize: isTraining ? batchSize : Math.max(batchSize, 16),
       layout: isTraining ? settings.layout : 'packed',
       length: settings.context,
       padId: tokenizer.padId ?? 0,
@@ -223,11 +227,11 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
     weightDecay: 0.1,
     beta2: 0.95,
   });
-  await saveSettings(context, settings, training);
+  await saveSettings(context, settings, { ...training, batchSize });
   const generation: GenerationConfig = { ...ends, _from_model_config: true };
   const save = (): Promise<void> => savePretrained({ model, tokenizer, generation }, join(context.folder, 'model'));
   context.say(
-    `${model.config.modelType}: ${n(parameters(model.weights))} parameters, ${n(training.steps)} updates of ${n(settings.batchSize * settings.context * settings.gradientAccumulation)} tokens`,
+    `${model.config.modelType}: ${n(parameters(model.weights))} parameters, ${n(training.steps)} updates of ${n(batchSize * settings.context * settings.gradientAccumulation)} tokens`,
   );
   const result = await trainTokens(model, batches, {
     objective: nextTokenObjective,
@@ -252,7 +256,7 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
     base: null,
     modelType: model.config.modelType,
     data: sources(shards),
-    settings: { ...settings, ...training },
+    settings: { ...settings, ...training, batchSize },
     parameters: parameters(model.weights),
     trainableParameters: parameters(model.trainableWeights),
     before: null,

@@ -18,7 +18,6 @@ const common = {
   out: text.optional().describe("the run's folder (default: runs/<name>-<number>)"),
   seed: whole(0).default(0).describe('of weights, order and dropout'),
   dtype: z.enum(['f32', 'bf16']).default('f32').describe('what activations and products are computed in'),
-  batchSize: whole().default(16).describe('rows a step'),
   gradientAccumulation: whole().default(1).describe('steps whose gradients make one update, weighted by their tokens'),
   steps: whole().optional().describe('updates; instead of epochs'),
   epochs: positive.optional().describe('passes over the data'),
@@ -52,6 +51,7 @@ export const pretrainSettings = z.strictObject({
   depth: whole().max(128).optional().describe('layers: the one dial that width, heads, batch, rate and steps follow'),
   config: z.record(z.string(), z.unknown()).optional().describe("a model's config.json, written out; instead of depth"),
   context: whole(2).default(256).describe('tokens a row'),
+  batchSize: whole().optional().describe('rows a step (default: by the dial; with config 16)'),
   layout: z.enum(['packed', 'windows']).default('packed').describe('packed: whole documents side by side; windows: cuts at random places'),
   ...common,
 });
@@ -78,6 +78,7 @@ export const finetuneSettings = z.strictObject({
   sftWeight: z.number().min(0).default(0).describe("preference data: weight of the chosen answers' own loss"),
   maxLength: whole(2).optional().describe('tokens of an example at most (default: 1024, or what the model knows)'),
   packing: z.boolean().default(false).describe('several examples a row; no token sees another example'),
+  batchSize: whole().default(16).describe('examples a step, or rows of several with packing'),
   ...common,
 });
 export type PretrainSettings = z.output<typeof pretrainSettings>;

@@ -53,19 +53,22 @@ export interface Ended {
   readonly lastLine: string;
 }
 
-/** Runs a script of the checkout in `cwd`, without a terminal. */
+/** Runs a script of the checkout in `cwd`, without a terminal; `input` is what comes on stdin. */
 export function runScript(
   script: string,
   args: readonly string[],
   cwd: string,
   env: Readonly<Record<string, string>> = {},
+  input = '',
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const options = { cwd, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 2 ** 24 } as const;
-    execFile(process.execPath, [join(root, script), ...args], options, (error: ExecFileException | null, stdout, stderr) => {
+    const child = execFile(process.execPath, [join(root, script), ...args], options, (error: ExecFileException | null, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ code, stdout, stderr, lastLine: stdout.trimEnd().split('\n').at(-1) ?? '' });
     });
+    // A command that ended without reading is no failure.
+    child.stdin?.on('error', () => undefined).end(input);
   });
 }
 

@@ -1,10 +1,12 @@
 /** @file `tenon chat`: a conversation in the terminal: answers as they come, history, /reset, /save, /help, /exit. Ctrl-C ends an answer. */
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { writeFileAtomically } from '../../io/atomic-write-node.js';
 import { encodeUtf8 } from '../../io/bytes.js';
 import type { ChatMessage } from '../../llm/text-engine.js';
+import { requireFolder } from '../datasets.js';
 import type { ChatCommandOptions } from '../language-commands.js';
-import { say } from '../output.js';
+import { say, writeJson } from '../output.js';
 import { openCommandEngine, requestOf } from './generate.js';
 
 const help = [
@@ -17,12 +19,19 @@ const help = [
 
 /** Runs the command until /exit. Throws UsageError and what the library throws. */
 export async function chat(name: string, options: ChatCommandOptions): Promise<void> {
+  if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   const loading = new AbortController();
-  const engine = await openCommandEngine(name, options, 1, loading.signal);
+  const engine = await openCommandEngine(name, options, 1, loading.signal, 'chatml');
   const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   let system = options.system;
   const opening = (): ChatMessage[] => (system === undefined ? [] : [{ role: 'system', content: system }]);
   let messages = opening();
+  /** Conversations with an answer that were forgotten, for --json. */
+  const forgotten: ChatMessage[][] = [];
+  const forget = (): void => {
+    if (messages.some((m) => m.role === 'assistant')) forgotten.push(messages);
+    messages = opening();
+  };
   let answering: AbortController | null = null;
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal });
   lines.on('SIGINT', () => {
@@ -30,7 +39,7 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
     else lines.close();
   });
   if (isTerminal) say(`${name}, ${engine.contextLength} tokens of context. /help shows the commands.`);
-  if (!engine.hasChatTemplate) say('The model has no chat template: ChatML is used, which it may not have been trained on.');
+  if (!engine.hasOwnTemplate) say('The model has no chat template: ChatML is used, which it may not have been trained on.');
 
   /** Messages that leave room for an answer: the oldest turns are dropped. */
   const prompt = (): Int32Array => {
@@ -47,7 +56,10 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
     answering = new AbortController();
     let reply = '';
     try {
-      for await (const piece of engine.generate(prompt(), requestOf(engine, options, answering.signal))) {
+      const request = requestOf(engine, options, answering.signal);
+      // Where ChatML's tokens are none of the model's, its texts end a turn.
+      const stop = engine.hasOwnTemplate ? request.stop : [...request.stop, '<|im_end|>', '<|im_start|>'];
+      for await (const piece of engine.generate(prompt(), { ...request, stop })) {
         process.stdout.write(piece.text);
         reply += piece.text;
       }
@@ -70,12 +82,12 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
       case '/quit':
         return true;
       case '/reset':
-        messages = opening();
+        forget();
         say('The conversation is forgotten.');
         return false;
       case '/system':
         system = argument === '' ? undefined : argument;
-        messages = opening();
+        forget();
         return false;
       case '/save':
         if (argument === '') say('/save: which file? Write /save FILE.');
@@ -115,6 +127,8 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
         });
       ask();
     }
+    forget();
+    if (options.json !== undefined) await writeJson(options.json, { model: name, conversations: forgotten });
   } finally {
     lines.close();
     await engine.close();

@@ -10,7 +10,13 @@ import { say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
 /** The engine of a command's model, with a line while weights are read. */
-export async function openCommandEngine(name: string, options: LoadOptions, slots: number, signal: AbortSignal): Promise<LocalEngine> {
+export async function openCommandEngine(
+  name: string,
+  options: LoadOptions,
+  slots: number,
+  signal: AbortSignal,
+  chatTemplate?: string,
+): Promise<LocalEngine> {
   if (options.device !== undefined) useDevice('--device', options.device);
   const line = workLine();
   const loaded = await openModel(name, {
@@ -21,7 +27,7 @@ export async function openCommandEngine(name: string, options: LoadOptions, slot
     onProgress: (share) => line.show('reading weights', share),
   });
   line.clear();
-  return new LocalEngine(name, loaded, { slots, contextLength: options.context });
+  return new LocalEngine(name, loaded, { slots, contextLength: options.context, chatTemplate });
 }
 
 /** The sampling of a command: its flags over what the model advises. */

@@ -1,4 +1,4 @@
-/** @file `tenon perplexity`: the mean loss of a model over documents, each with bos before and eos after. */
+/** @file `tenon perplexity`: the mean loss of a model over documents, each with bos before and eos after, or over the answers in them. */
 import { dirname } from 'node:path';
 import { currentDevice } from '../../device/registry.js';
 import { TokenBatches, tokenizeFiles } from '../../llm/data/index.js';
@@ -28,7 +28,7 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
       onProgress: (share) => line.show('reading weights', share),
     });
     const length = Math.min(options.context ?? 2048, model.config.maxPositions);
-    const shards = await tokenizeFiles(options.data, tokenizer, { documents: 'lines', lossOn: 'all', signal });
+    const shards = await tokenizeFiles(options.data, tokenizer, { documents: 'lines', lossOn: options.lossOn, signal });
     const batches = new TokenBatches(shards, {
       batchSize: options.batchSize,
       length,
@@ -47,8 +47,9 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
     if (signal.aborted) throw new Interrupted();
     line.clear();
     const seconds = (performance.now() - began) / 1000;
-    const { tokens } = batches.stats;
-    const result = { model: name, data: options.data, documents: shards.count, tokens, natsPerToken: loss, perplexity: Math.exp(loss) };
+    const { lossOn, data } = options;
+    const { targets: tokens } = shards.report.counts;
+    const result = { model: name, data, lossOn, documents: shards.count, tokens, natsPerToken: loss, perplexity: Math.exp(loss) };
     say(
       `${thousands(shards.count)} documents, ${thousands(tokens)} predicted tokens: ${loss.toFixed(4)} nats a token, perplexity ${result.perplexity.toFixed(2)} (${seconds.toFixed(1)} s)`,
     );
