@@ -1,7 +1,7 @@
 /** @file The worked example's model in llama.cpp (node-llama-cpp's prebuilt one): the same tokens for the same chat, and the same answers. */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { openEngine } from 'tenon/llm';
+import { loadTokenizer, openEngine } from 'tenon/llm';
 import { peerProgram } from '../../bench/paths.js';
 import { type Json, PeerProcess } from '../../bench/peers.js';
 import { question } from './data.js';
@@ -14,6 +14,8 @@ export async function llamaCppIn(folder: string): Promise<string | null> {
 /** Puts questions to a GGUF file in llama.cpp and to the model in Tenon, always the most likely token; says how far they agree. */
 export async function runInLlamaCpp(folder: string, gguf: string, model: string, texts: readonly string[]): Promise<Json> {
   const engine = await openEngine(model, { slots: 1 });
+  const tokenizer = await loadTokenizer(model);
+  const ends = [tokenizer.eosId, tokenizer.idOf('<|im_end|>')];
   const peer = new PeerProcess(
     'llama.cpp',
     process.execPath,
@@ -34,8 +36,10 @@ export async function runInLlamaCpp(folder: string, gguf: string, model: string,
       if (JSON.stringify(made.ids) === JSON.stringify([[...ids]])) samePrompts++;
       let own = '';
       for await (const piece of engine.generate(ids, greedy)) own += piece.text;
-      const said = await peer.request({ do: 'greedy', ids: [...ids], count });
-      const { text: other } = await peer.request({ do: 'detokenize', ids: said.ids });
+      // It goes on behind the end of a turn.
+      const { ids: said } = await peer.request({ do: 'greedy', ids: [...ids], count });
+      const until = Array.isArray(said) ? said.findIndex((id) => ends.includes(id)) : -1;
+      const { text: other } = await peer.request({ do: 'detokenize', ids: Array.isArray(said) && until >= 0 ? said.slice(0, until) : said });
       if (String(other).trim() === own.trim()) sameAnswers++;
       if (example === '') example = String(other).trim();
     }

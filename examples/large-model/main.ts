@@ -46,16 +46,16 @@ async function tenon(args: readonly string[], input?: string): Promise<void> {
   }
 }
 
-/** A step is done once `results/<name>.json` is there: its figures, and the seconds that it took. */
+/** A step is done once `results/<name>.json` is there: what it wrote to the path that it is given, and the seconds that it took. */
 async function step(name: string, run: (results: string) => Promise<void>): Promise<Json> {
   const kept = at('results', `${name}.json`);
   if (!(await isThere(kept))) {
     const began = performance.now();
-    const results = at('results', `${name}.tmp.json`);
+    const results = `results/${name}.tmp.json`;
     await run(results);
     const seconds = (performance.now() - began) / 1000;
-    await writeFile(kept, `${JSON.stringify({ ...(await readJson(results)), stepSeconds: seconds }, null, 2)}\n`);
-    await rm(results);
+    await writeFile(kept, `${JSON.stringify({ ...(await readJson(at(results))), stepSeconds: seconds }, null, 2)}\n`);
+    await rm(at(results));
   }
   return readJson(kept);
 }
@@ -67,8 +67,8 @@ async function train(command: 'pretrain' | 'finetune', file: string, folder: str
   await tenon([command, ...(isBegun ? ['--resume', folder] : [file, '--out', folder]), '--json', results]);
 }
 
-const folder = values['data-dir'] ?? process.env.TENON_DATA_DIR;
-if (folder === undefined) {
+const folder = values['data-dir'] || process.env.TENON_DATA_DIR;
+if (!folder) {
   console.error('large-model: no data. Expected the folder above multi30k/ as --data-dir or TENON_DATA_DIR.');
   process.exit(2);
 }
@@ -93,7 +93,7 @@ const data = await step('data', async (results) => {
   await writeInstructions(at('data'), captions);
   const { train, preferences, validation, test } = captions;
   const counts = { train: train.length, preferences: preferences.length, validation: validation.length, test: test.length };
-  await writeFile(results, JSON.stringify({ ...counts, bytes: (await stat(at('data', 'captions.txt'))).size }));
+  await writeFile(at(results), JSON.stringify({ ...counts, bytes: (await stat(at('data', 'captions.txt'))).size }));
 });
 const tokenizer = await step('tokenizer', async (results) => {
   await rm(at('tokenizer'), { recursive: true, force: true });
@@ -104,7 +104,7 @@ const pretrained = await step('pretrain', (results) => train('pretrain', 'pretra
 const finetuned = await step('finetune', (results) => train('finetune', 'finetune.yaml', 'finetuned', results));
 const own = await step('preferences', async (results) => {
   console.log("\nAsking the model for translations of its own: they become the preferences' rejected answers …");
-  await writeFile(results, JSON.stringify(await writePreferences(at('data'), captions, at('finetuned'))));
+  await writeFile(at(results), JSON.stringify(await writePreferences(at('data'), captions, at('finetuned'))));
 });
 const preferred = await step('prefer', (results) => train('finetune', 'prefer.yaml', 'preferred', results));
 await step('merge', async (results) => {
@@ -139,7 +139,7 @@ if (peer !== null)
   for (const type of ['f32', 'q8_0'])
     others.push(
       await step(`llama-cpp-${type}`, async (results) => {
-        await writeFile(results, JSON.stringify(await runInLlamaCpp(peer, at(`model-${type}.gguf`), at('merged'), asked)));
+        await writeFile(at(results), JSON.stringify(await runInLlamaCpp(peer, at(`model-${type}.gguf`), at('merged'), asked)));
       }),
     );
 
@@ -157,8 +157,8 @@ tokenizer    ${whole(tokenizer.vocabSize)} tokens, ${number(tokenizer.bytesPerTo
 pretraining  ${whole(pretrained.parameters)} weights, ${whole(pretrained.tokens)} tokens: ${four(of(pretrained, 'after').natsPerToken)} nats a token on held-out captions, perplexity ${number(of(pretrained, 'after').perplexity).toFixed(1)} (${seconds(pretrained)})
 fine-tuning  ${whole(finetuned.tokens)} tokens: ${four(of(finetuned, 'before').natsPerToken)} → ${four(of(finetuned, 'after').natsPerToken)} nats a token of the answers to held-out questions (${seconds(finetuned)})
 own answers  ${whole(own.answers)}, ${whole(own.tokensPerSecond)} tokens/s, 16 side by side (${seconds(own)})
-preferences  ${whole(preferred.trainableParameters)} weights of an adapter: the right one of two held-out answers ${(100 * number(of(preferred, 'before').rewardAccuracy)).toFixed(1)} → ${(100 * number(of(preferred, 'after').rewardAccuracy)).toFixed(1)} % of the times, margin ${four(of(preferred, 'after').margin)} (${seconds(preferred)})
-test         answers' loss ${four(before.natsPerToken)} before preferences, ${four(after.natsPerToken)} after: × ${ratio.toFixed(3)}
+preferences  ${whole(preferred.trainableParameters)} weights of an adapter: the implied reward is right for ${(100 * number(of(preferred, 'after').rewardAccuracy)).toFixed(1)} % of the held-out pairs, margin ${four(of(preferred, 'after').margin)} (${seconds(preferred)})
+test         loss of the answers ${four(before.natsPerToken)} before preferences, ${four(after.natsPerToken)} after: × ${ratio.toFixed(3)}
 export       ${exports.map((e) => `${String(e.type)} ${(number(e.bytes) / 1e6).toFixed(1)} MB`).join(', ')}`);
 for (const o of others)
   console.log(
