@@ -39,7 +39,10 @@ export async function runInLlamaCpp(folder: string, gguf: string, model: string,
       // It goes on behind the end of a turn.
       const { ids: said } = await peer.request({ do: 'greedy', ids: [...ids], count });
       const until = Array.isArray(said) ? said.findIndex((id) => ends.includes(id)) : -1;
-      const { text: other } = await peer.request({ do: 'detokenize', ids: Array.isArray(said) && until >= 0 ? said.slice(0, until) : said });
+      const { text: other } = await peer.request({
+        do: 'detokenize',
+        ids: Array.isArray(said) && until >= 0 ? said.slice(0, until) : said,
+      });
       if (String(other).trim() === own.trim()) sameAnswers++;
       if (example === '') example = String(other).trim();
     }
