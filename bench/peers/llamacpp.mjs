@@ -1,5 +1,5 @@
 // llama.cpp through node-llama-cpp's prebuilt binaries, on this machine's CPU. Node runs this with -e in the folder that has the package.
-// Answers JSON: { do: 'hello' }, { do: 'load', path, flashAttention?, keys? } before { do: 'tokenize', texts, special }, { do: 'detokenize', ids }, { do: 'greedy', ids, count },
+// Answers JSON: { do: 'hello' }, { do: 'load', path, flashAttention?, keys? } before { do: 'tokenize', texts }, { do: 'detokenize', ids }, { do: 'greedy', ids, count },
 // { do: 'speak', prompt, count }: the times of a prompt of so many tokens and of what follows, and { do: 'choices', ids }: what it would say after each of the tokens.
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -37,7 +37,7 @@ const answers = {
     sequence = await open(options);
     return { context: model.trainContextSize, bos: model.tokens.shouldPrependBosToken ? model.tokens.bos : null };
   },
-  tokenize: async ({ texts, special = false }) => ({ ids: texts.map((text) => [...model.tokenize(text, special)]) }),
+  tokenize: async ({ texts }) => ({ ids: texts.map((text) => [...model.tokenize(text)]) }),
   detokenize: async ({ ids }) => ({ text: model.detokenize(ids) }),
   greedy: async ({ ids, count }) => {
     await sequence.clearHistory();

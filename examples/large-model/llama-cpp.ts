@@ -1,53 +1,55 @@
-/** @file The worked example's model in llama.cpp (node-llama-cpp's prebuilt one): the same tokens for the same chat, and the same answers. */
+/** @file The worked example's model in llama.cpp: the same tokens of the same chat, and the same answers. */
+import { spawn } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { loadTokenizer, openEngine } from 'tenon/llm';
-import { peerProgram } from '../../bench/paths.js';
-import { type Json, PeerProcess } from '../../bench/peers.js';
+import { text } from 'node:stream/consumers';
+import { openEngine } from 'tenon/llm';
 import { question } from './data.js';
 
-/** llama.cpp as a process, where node-llama-cpp is installed in `folder`; else null. */
-export async function llamaCppIn(folder: string): Promise<string | null> {
-  return (await stat(join(folder, 'node_modules', 'node-llama-cpp')).catch(() => null)) ? folder : null;
+/** Whether node-llama-cpp is installed in `folder`. */
+export async function hasLlamaCpp(folder: string): Promise<boolean> {
+  return (await stat(join(folder, 'node_modules', 'node-llama-cpp')).catch(() => null)) !== null;
 }
 
-/** Puts questions to a GGUF file in llama.cpp and to the model in Tenon, always the most likely token; says how far they agree. */
-export async function runInLlamaCpp(folder: string, gguf: string, model: string, texts: readonly string[]): Promise<Json> {
+export interface Agreement {
+  readonly type: string;
+  readonly questions: number;
+  /** Questions of which both make the same tokens, and those that both answer alike. */
+  readonly sameTokens: number;
+  readonly sameAnswers: number;
+  /** What llama.cpp says to the first question. */
+  readonly example: string;
+}
+
+/** Puts questions to a GGUF file in llama.cpp and to the model in Tenon, always the most likely token. Throws Error when llama.cpp fails. */
+export async function askLlamaCpp(
+  program: string,
+  folder: string,
+  gguf: string,
+  model: string,
+  texts: readonly string[],
+): Promise<Agreement> {
+  const count = 48;
+  const chats = texts.map((asked) => `<|im_start|>user\n${question(asked)}<|im_end|>\n<|im_start|>assistant\n`);
+  const child = spawn(process.execPath, ['--input-type=module', '-e', await readFile(program, 'utf8')], {
+    cwd: folder,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  child.stdin.end(JSON.stringify({ path: gguf, chats, count }));
+  const [reply, code] = await Promise.all([text(child.stdout), new Promise<number | null>((resolve) => child.on('close', resolve))]);
+  if (code !== 0) throw new Error(`large-model: llama.cpp ended with exit code ${code} on ${basename(gguf)}.`);
+  const { ids, answers } = JSON.parse(reply) as { ids: number[][]; answers: string[] };
+
   const engine = await openEngine(model, { slots: 1 });
-  const tokenizer = await loadTokenizer(model);
-  const ends = [tokenizer.eosId, tokenizer.idOf('<|im_end|>')];
-  const peer = new PeerProcess(
-    'llama.cpp',
-    process.execPath,
-    ['--input-type=module', '-e', await readFile(peerProgram('llamacpp.mjs'), 'utf8')],
-    {},
-    folder,
-  );
-  try {
-    await peer.request({ do: 'load', path: gguf });
-    const count = 48;
-    const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, maxTokens: count, stop: [] };
-    let [samePrompts, sameAnswers] = [0, 0];
-    let example = '';
-    for (const text of texts) {
-      const ids = engine.renderChat([{ role: 'user', content: question(text) }]);
-      const chat = `<|im_start|>user\n${question(text)}<|im_end|>\n<|im_start|>assistant\n`;
-      const made = await peer.request({ do: 'tokenize', texts: [chat], special: true });
-      if (JSON.stringify(made.ids) === JSON.stringify([[...ids]])) samePrompts++;
-      let own = '';
-      for await (const piece of engine.generate(ids, greedy)) own += piece.text;
-      // It goes on behind the end of a turn.
-      const { ids: said } = await peer.request({ do: 'greedy', ids: [...ids], count });
-      const until = Array.isArray(said) ? said.findIndex((id) => ends.includes(id)) : -1;
-      const { text: other } = await peer.request({
-        do: 'detokenize',
-        ids: Array.isArray(said) && until >= 0 ? said.slice(0, until) : said,
-      });
-      if (String(other).trim() === own.trim()) sameAnswers++;
-      if (example === '') example = String(other).trim();
-    }
-    return { type: basename(gguf).replace(/^model-|\.gguf$/g, ''), questions: texts.length, samePrompts, sameAnswers, example };
-  } finally {
-    peer.close();
+  const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, maxTokens: count, stop: [] };
+  let [sameTokens, sameAnswers] = [0, 0];
+  for (const [i, asked] of texts.entries()) {
+    const prompt = engine.renderChat([{ role: 'user', content: question(asked) }]);
+    if (ids[i].join() === prompt.join()) sameTokens++;
+    let own = '';
+    for await (const piece of engine.generate(prompt, greedy)) own += piece.text;
+    if (answers[i].trim() === own.trim()) sameAnswers++;
   }
+  const type = basename(gguf).replace(/^model-|\.gguf$/g, '');
+  return { type, questions: texts.length, sameTokens, sameAnswers, example: answers[0].trim() };
 }

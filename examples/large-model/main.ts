@@ -5,11 +5,17 @@
  */
 import { spawn } from 'node:child_process';
 import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { cliProgram, root } from '../../bench/paths.js';
 import { question, readCaptions, writeInstructions, writePreferences } from './data.js';
-import { llamaCppIn, runInLlamaCpp } from './llama-cpp.js';
+import { askLlamaCpp, hasLlamaCpp } from './llama-cpp.js';
+
+// The package, where the command is, and beside it this example's files that aren't compiled.
+const root = dirname(createRequire(import.meta.url).resolve('tenon/package.json'));
+const command = join(root, 'dist', 'cli', 'main.js');
+const own = (name: string): string => join(root, 'examples', 'large-model', name);
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +36,7 @@ const readJson = async (path: string): Promise<Json> => JSON.parse(await readFil
 /** Runs `tenon` in the folder, its lines on this terminal; `input` is what is typed. Ends this program when it fails. */
 async function tenon(args: readonly string[], input?: string): Promise<void> {
   console.log(`\n$ tenon ${args.join(' ')}${input === undefined ? '' : ' < questions'}`);
-  const child = spawn(process.execPath, [cliProgram, ...args], {
+  const child = spawn(process.execPath, [command, ...args], {
     cwd: out,
     stdio: [input === undefined ? 'ignore' : 'pipe', 'inherit', 'inherit'],
   });
@@ -60,11 +66,11 @@ async function step(name: string, run: (results: string) => Promise<void>): Prom
   return readJson(kept);
 }
 /** A run of pretrain or finetune, or the rest of one. */
-async function train(command: 'pretrain' | 'finetune', file: string, folder: string, results: string): Promise<void> {
+async function train(name: 'pretrain' | 'finetune', file: string, folder: string, results: string): Promise<void> {
   const isBegun = await isThere(at(folder, 'checkpoints'));
   if (!isBegun) await rm(at(folder), { recursive: true, force: true });
-  await copyFile(join(root, 'examples', 'large-model', file), at(file));
-  await tenon([command, ...(isBegun ? ['--resume', folder] : [file, '--out', folder]), '--json', results]);
+  await copyFile(own(file), at(file));
+  await tenon([name, ...(isBegun ? ['--resume', folder] : [file, '--out', folder]), '--json', results]);
 }
 
 const folder = values['data-dir'] || process.env.TENON_DATA_DIR;
@@ -102,7 +108,7 @@ const tokenizer = await step('tokenizer', async (results) => {
 });
 const pretrained = await step('pretrain', (results) => train('pretrain', 'pretrain.yaml', 'pretrained', results));
 const finetuned = await step('finetune', (results) => train('finetune', 'finetune.yaml', 'finetuned', results));
-const own = await step('preferences', async (results) => {
+const answers = await step('preferences', async (results) => {
   console.log("\nAsking the model for translations of its own: they become the preferences' rejected answers …");
   await writeFile(at(results), JSON.stringify(await writePreferences(at('data'), captions, at('finetuned'))));
 });
@@ -129,19 +135,20 @@ for (const type of ['f32', 'q8_0'])
       tenon(['export', 'merged', '--format', 'gguf', '--type', type, '--out', `model-${type}.gguf`, '--json', results]),
     ),
   );
-const peer = await llamaCppIn(resolve(values['llama-cpp']));
-if (peer === null)
-  console.log(
-    `\nllama.cpp: not asked: node-llama-cpp is not in ${values['llama-cpp']}. npm i --no-save --ignore-scripts --prefix DIR node-llama-cpp, then --llama-cpp DIR.`,
-  );
+const installed = resolve(values['llama-cpp']);
 const others: Json[] = [];
-if (peer !== null)
+if (await hasLlamaCpp(installed))
   for (const type of ['f32', 'q8_0'])
     others.push(
       await step(`llama-cpp-${type}`, async (results) => {
-        await writeFile(at(results), JSON.stringify(await runInLlamaCpp(peer, at(`model-${type}.gguf`), at('merged'), asked)));
+        const agreement = await askLlamaCpp(own('llama-cpp.mjs'), installed, at(`model-${type}.gguf`), at('merged'), asked);
+        await writeFile(at(results), JSON.stringify(agreement));
       }),
     );
+else
+  console.log(
+    `\nllama.cpp: not asked: node-llama-cpp is not in ${values['llama-cpp']}. npm i --no-save --ignore-scripts --prefix DIR node-llama-cpp, then --llama-cpp DIR.`,
+  );
 
 // ---- every number once more
 
@@ -152,17 +159,18 @@ const whole = (x: unknown): string => Math.round(number(x)).toLocaleString('en-U
 const seconds = (json: Json): string => `${number(json.stepSeconds).toFixed(0)} s`;
 const ratio = number(after.natsPerToken) / number(before.natsPerToken);
 console.log(`
+machine      ${cpus()[0]?.model ?? 'unknown'}, threads: ${availableParallelism()}, Node ${process.version}
 data         ${whole(data.train)} captions in two languages, ${(number(data.bytes) / 1e6).toFixed(1)} MB; ${whole(data.preferences)} for preferences, ${whole(data.test)} to test on
 tokenizer    ${whole(tokenizer.vocabSize)} tokens, ${number(tokenizer.bytesPerToken).toFixed(2)} bytes a token (${seconds(tokenizer)})
 pretraining  ${whole(pretrained.parameters)} weights, ${whole(pretrained.tokens)} tokens: ${four(of(pretrained, 'after').natsPerToken)} nats a token on held-out captions, perplexity ${number(of(pretrained, 'after').perplexity).toFixed(1)} (${seconds(pretrained)})
 fine-tuning  ${whole(finetuned.tokens)} tokens: ${four(of(finetuned, 'before').natsPerToken)} → ${four(of(finetuned, 'after').natsPerToken)} nats a token of the answers to held-out questions (${seconds(finetuned)})
-own answers  ${whole(own.answers)}, ${whole(own.tokensPerSecond)} tokens/s, 16 side by side (${seconds(own)})
+own answers  ${whole(answers.answers)}, ${whole(answers.tokensPerSecond)} tokens/s, 16 side by side (${seconds(answers)})
 preferences  ${whole(preferred.trainableParameters)} weights of an adapter: the implied reward is right for ${(100 * number(of(preferred, 'after').rewardAccuracy)).toFixed(1)} % of the held-out pairs, margin ${four(of(preferred, 'after').margin)} (${seconds(preferred)})
 test         loss of the answers ${four(before.natsPerToken)} before preferences, ${four(after.natsPerToken)} after: × ${ratio.toFixed(3)}
 export       ${exports.map((e) => `${String(e.type)} ${(number(e.bytes) / 1e6).toFixed(1)} MB`).join(', ')}`);
 for (const o of others)
   console.log(
-    `llama.cpp    ${String(o.type)}: the same tokens for ${whole(o.samePrompts)} of ${whole(o.questions)} questions, the same answers to ${whole(o.sameAnswers)} of them`,
+    `llama.cpp    ${String(o.type)}: the same tokens for ${whole(o.sameTokens)} of ${whole(o.questions)} questions, the same answers to ${whole(o.sameAnswers)} of them`,
   );
 for (const conversation of (chat.conversations ?? []) as { role: string; content: string }[][])
   for (const { role, content } of conversation) console.log(`  ${role}: ${content}`);
