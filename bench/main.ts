@@ -146,6 +146,15 @@ for (const [name, what] of [
       await report(results, options.json);
     });
 
+question('captions', 'one epoch of fine-tuning a pretrained Llama on captions: full weights, LoRA, QLoRA; a seed a round', 3)
+  .requiredOption('--data-dir <dir>', 'folder with pretrained/tinystories-656k and multi30k')
+  .option('--filter <text>', 'only ways whose name contains it', '')
+  .action(async (options: Common & { dataDir: string; filter: string }) => {
+    const { benchCaptions } = await import('./captions.js');
+    const { results, table } = await benchCaptions({ ...options, say });
+    await report(results, options.json, table);
+  });
+
 program
   .command('export-check')
   .description('llama.cpp on what is exported of a model folder: the same tokens, its continuation, its choices beside those at f32')
