@@ -6,16 +6,7 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { optimizers } from 'tenon';
-import {
-  applyLora,
-  type CausalLM,
-  languageModel,
-  nextTokenObjective,
-  openModel,
-  quantizeModel,
-  TextGenerator,
-  type Tokenizer,
-} from 'tenon/llm';
+import { applyLora, type CausalLM, languageModel, nextTokenObjective, openModel, TextGenerator, type Tokenizer } from 'tenon/llm';
 import type { GgufType } from '#tenon/io/gguf.js';
 import { writeGguf } from '#tenon/io/gguf-node.js';
 import { openSafetensors, writeSafetensorsFiles } from '#tenon/io/safetensors-files-node.js';
@@ -100,9 +91,8 @@ async function trainee(folder: string, mode: LlamaMode, dtype: 'f32' | 'bf16'): 
   const model = languageModel(llamaConfig, { dtype, weightDtype: mode === 'full' ? 'f32' : dtype });
   model.ensureBuilt([[1, 2]], false);
   const files = await openSafetensors(folder);
-  await readWeights(model, files, 'llama', {});
+  await readWeights(model, files, 'llama', mode === 'qlora' ? { quantize: { type: 'nf4' } } : {});
   await files.close();
-  if (mode === 'qlora') await quantizeModel(model, { type: 'nf4' });
   if (mode !== 'full') applyLora(model, { rank: 16, alpha: 32, targetModules: 'all-linear' });
   model.compile({ objective: nextTokenObjective, optimizer: optimizers.adamW({ learningRate: 1e-4, epsilon: 1e-12, weightDecay: 0.01 }) });
   return model;

@@ -9,7 +9,6 @@ import { openGguf } from '../io/gguf-node.js';
 import { PEFT_CONFIG_FILE } from '../io/peft.js';
 import type { TensorFiles } from '../io/tensor-files.js';
 import { loadAdapter } from '../model/adapter-files.js';
-import { quantizeModel } from '../model/quantize.js';
 import { languageModel } from '../zoo/index.js';
 import { applyChatTemplate } from './chat-template.js';
 import { fromGguf } from './from-gguf.js';
@@ -20,7 +19,7 @@ import type { ChatMessage, Sampling, TextEngine, TextPiece, TextRequest } from '
 import { Tokenizer } from './tokenizer.js';
 import { readWeights } from './weights.js';
 
-export interface OpenModelOptions extends PretrainedOptions {
+export interface OpenModelOptions extends Omit<PretrainedOptions, 'quantize'> {
   /** Projections are packed after reading; with q8_0 the table of tokens and the output matrix too. */
   quantize?: 'none' | 'nf4' | 'q8_0';
   /** Of a model on the hub: branch, tag or commit. */
@@ -71,8 +70,9 @@ async function openGgufModel(path: string, options: PretrainedOptions): Promise<
       read: async (name) => ({ dtype: of(name).dtype, shape: of(name).shape, data: await of(name).data() }),
       close: () => file.close(),
     };
-    await readWeights(model, files, path, options);
-    return { model, tokenizer: Tokenizer.fromJson(tokenizer.json, tokenizer.config), generation: {} };
+    const quantized = await readWeights(model, files, path, options);
+    const own = Tokenizer.fromJson(tokenizer.json, tokenizer.config);
+    return { model, tokenizer: own, generation: {}, ...(quantized ? { quantized } : {}) };
   } finally {
     await file.close();
   }
@@ -80,30 +80,32 @@ async function openGgufModel(path: string, options: PretrainedOptions): Promise<
 
 /** Loads a language model. Throws ConfigError for a name that means nothing, FormatError for damaged files. */
 export async function openModel(name: string, options: OpenModelOptions = {}): Promise<Pretrained & { readonly folder: string }> {
-  const { quantize = 'none', revision: _, ...pretrained } = options;
   const folder = await locate(name, options);
-  let loaded: Pretrained;
-  if (folder.endsWith('.gguf')) loaded = await openGgufModel(folder, pretrained);
-  else if (await isThere(join(folder, PEFT_CONFIG_FILE))) {
-    const adapter = await readJson(folder, PEFT_CONFIG_FILE);
-    const base = adapter?.base_model_name_or_path;
-    if (typeof base !== 'string')
-      throw new ConfigError(`${folder}: ${PEFT_CONFIG_FILE} names no base model. Expected base_model_name_or_path.`);
-    // Relative to where the adapter was trained, or to the adapter.
-    const beside = resolve(folder, base);
-    const named = await locate((await isThere(base)) || !(await isThere(beside)) ? base : beside, options);
-    // Of an adapter on adapters there might be no end.
-    if (await isThere(join(named, PEFT_CONFIG_FILE)))
-      throw new FormatError(
-        `${folder}: the base ${named} is an adapter itself. Expected a model. Merge that adapter into its own base first.`,
-      );
-    loaded = await openModel(named, { ...options, quantize: 'none' });
-    if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize });
-    await loadAdapter(loaded.model, folder);
-    return { ...loaded, folder };
-  } else loaded = await fromPretrained(folder, pretrained);
-  if (quantize !== 'none') await quantizeModel(loaded.model, { type: quantize, output: quantize === 'q8_0' });
+  if (!(await isThere(join(folder, PEFT_CONFIG_FILE))))
+    return { ...(await openBase(folder, options, options.quantize === 'q8_0')), folder };
+  const adapter = await readJson(folder, PEFT_CONFIG_FILE);
+  const base = adapter?.base_model_name_or_path;
+  if (typeof base !== 'string')
+    throw new ConfigError(`${folder}: ${PEFT_CONFIG_FILE} names no base model. Expected base_model_name_or_path.`);
+  // Relative to where the adapter was trained, or to the adapter.
+  const beside = resolve(folder, base);
+  const named = await locate((await isThere(base)) || !(await isThere(beside)) ? base : beside, options);
+  // Of an adapter on adapters there might be no end.
+  if (await isThere(join(named, PEFT_CONFIG_FILE)))
+    throw new FormatError(
+      `${folder}: the base ${named} is an adapter itself. Expected a model. Merge that adapter into its own base first.`,
+    );
+  // An adapter may be on the table of tokens, or hold a copy of it.
+  const loaded = await openBase(named, options, false);
+  await loadAdapter(loaded.model, folder);
   return { ...loaded, folder };
+}
+
+/** A model without an adapter; with `output`, its table of tokens and output matrix are packed too. */
+async function openBase(folder: string, options: OpenModelOptions, output: boolean): Promise<Pretrained> {
+  const { quantize = 'none', revision: _, ...rest } = options;
+  const pretrained = { ...rest, ...(quantize === 'none' ? {} : { quantize: { type: quantize, ...(output ? { output } : {}) } }) };
+  return folder.endsWith('.gguf') ? openGgufModel(folder, pretrained) : fromPretrained(folder, pretrained);
 }
 
 /** Tokens that end an answer: the tokenizer's end of sequence, and those that generation_config.json names. */

@@ -10,10 +10,11 @@ import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { isRecord } from '../io/bytes.js';
 import type { FloatDType } from '../io/convert-floats.js';
 import { openSafetensors, writeSafetensorsFiles } from '../io/safetensors-files-node.js';
+import type { QuantizeReport } from '../model/quantize.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import type { Tokenizer } from './tokenizer.js';
 import { loadTokenizer } from './tokenizer-node.js';
-import { readWeights, weightEntries } from './weights.js';
+import { type PackOnReading, readWeights, weightEntries } from './weights.js';
 
 /** Settings of generation that go with a model: generation_config.json, as it is. */
 export type GenerationConfig = Readonly<Record<string, unknown>>;
@@ -23,17 +24,27 @@ export interface Pretrained {
   readonly model: CausalLM;
   readonly tokenizer: Tokenizer;
   readonly generation: GenerationConfig;
+  /** What was packed as it was read. */
+  readonly quantized?: QuantizeReport;
 }
 export interface PretrainedOptions {
   /** What is computed in. Default f32. */
   dtype?: 'f32' | 'bf16';
   /** What matrices are kept in; 'auto': as the file has them. Default f32. */
   weightDtype?: FloatDType | 'auto';
+  /** Packs projections as they are read (see quantizeModel), so that the whole of them is never in memory. */
+  quantize?: PackOnReading;
   signal?: AbortSignal;
   /** Called with the share of the weights that was read. */
   onProgress?: (share: number) => void;
 }
-const optionNames: Readonly<Record<keyof PretrainedOptions, true>> = { dtype: true, weightDtype: true, signal: true, onProgress: true };
+const optionNames: Readonly<Record<keyof PretrainedOptions, true>> = {
+  dtype: true,
+  weightDtype: true,
+  quantize: true,
+  signal: true,
+  onProgress: true,
+};
 
 /** A config is a page of JSON; more is no config. */
 const MAX_JSON = 2 ** 24;
@@ -100,8 +111,9 @@ export async function fromPretrained(folder: string, options: PretrainedOptions 
       throw new FormatError(`${who}: ${files.names().length} tensors are too few for the ${layers} layers of config.json.`);
     const model = languageModel(config ?? {}, { dtype, weightDtype: kept });
     model.ensureBuilt([[1, 2]], false);
-    await readWeights(model, files, who, options);
-    return { model, tokenizer: await loadTokenizer(folder), generation: (await readJson(folder, 'generation_config.json', true)) ?? {} };
+    const quantized = await readWeights(model, files, who, options);
+    const generation = (await readJson(folder, 'generation_config.json', true)) ?? {};
+    return { model, tokenizer: await loadTokenizer(folder), generation, ...(quantized ? { quantized } : {}) };
   } finally {
     await files.close();
   }

@@ -10,7 +10,7 @@ import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { makeFolders } from '../io/make-folder-node.js';
 import { loadAdapter, saveAdapter } from '../model/adapter-files.js';
 import { applyLora, withAdapter } from '../model/lora.js';
-import { quantizeModel } from '../model/quantize.js';
+import { isPackedPart } from '../model/quantized.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import { characterTokenizer } from './char-tokenizer.js';
@@ -286,13 +286,19 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
       `finetune: quantize: ${settings.quantize} with method: full. Expected method: lora, as quantized weights are not trained.`,
     );
   if (!context.isResumed) await saveSettings(context, settings);
-  const { model, tokenizer, generation } = await fromPretrained(settings.model, {
+  const { model, tokenizer, generation, quantized } = await fromPretrained(settings.model, {
     dtype: settings.dtype,
     weightDtype: isLora && settings.dtype === 'bf16' ? 'bf16' : 'f32',
+    ...(settings.quantize === 'none' ? {} : { quantize: { type: settings.quantize, doubleQuant: settings.doubleQuantize } }),
     ...(context.signal ? { signal: context.signal } : {}),
     onProgress: (share) => context.onWork?.('reading weights', share),
   });
-  const total = parameters(model.weights);
+  // Packed, a matrix is codes and scales.
+  const total = quantized ? quantized.parameters + parameters(model.weights.filter((v) => !isPackedPart(v))) : parameters(model.weights);
+  if (quantized)
+    context.say(
+      `quantized to ${settings.quantize}: ${(quantized.bytesBefore / 1e6).toFixed(1)} MB of weights became ${(quantized.bytesAfter / 1e6).toFixed(1)} MB`,
+    );
   const maxLength = settings.maxLength ?? Math.min(1024, model.config.maxPositions);
   const { train, validation, shards } = await tokensOf(
     settings,
@@ -310,12 +316,6 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
     throw new ConfigError(
       'finetune: preference data with method: full. Expected method: lora: the reference is the model with its adapter switched off.',
     );
-  if (settings.quantize !== 'none') {
-    const { bytesBefore, bytesAfter } = await quantizeModel(model, { type: settings.quantize, doubleQuant: settings.doubleQuantize });
-    context.say(
-      `quantized to ${settings.quantize}: ${(bytesBefore / 1e6).toFixed(1)} MB of weights became ${(bytesAfter / 1e6).toFixed(1)} MB`,
-    );
-  }
   if (isLora) {
     if (settings.adapter !== undefined) await loadAdapter(model, settings.adapter);
     else

@@ -1,8 +1,10 @@
 /** @file A language model's Variables ↔ the tensors of files, by Hugging Face's names: what is missing, extra or misshaped is listed. */
+import type { TypedArray } from '../base/dtype.js';
 import { FormatError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
-import { convertFloats, isFloatDType } from '../io/convert-floats.js';
+import { convertFloats, type FloatDType, isFloatDType } from '../io/convert-floats.js';
 import type { TensorEntry, TensorFiles } from '../io/tensor-files.js';
+import { type QuantizeOptions, type QuantizeReport, quantizeModel } from '../model/quantize.js';
 import type { Variable } from '../tensor/index.js';
 import { type CausalLM, fileName } from '../zoo/index.js';
 
@@ -41,27 +43,49 @@ export function matchWeights(model: CausalLM, files: TensorFiles, who: string): 
   return found;
 }
 
-/** Reads every weight, one after another, into what its Variable is kept in. Throws FormatError; the model is then of no use. */
+/** What matrices are packed to as they are read. */
+export type PackOnReading = Pick<QuantizeOptions, 'doubleQuant' | 'output' | 'skip'> & { readonly type: 'nf4' | 'q8_0' };
+
+export interface ReadWeightsOptions {
+  readonly quantize?: PackOnReading | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((share: number) => void) | undefined;
+}
+
+/**
+ * Reads every weight, one after another, into what its Variable is kept in, or packed. Resolves to what was packed. Throws FormatError; the
+ * model is then of no use.
+ */
 export async function readWeights(
   model: CausalLM,
   files: TensorFiles,
   who: string,
-  options: { signal?: AbortSignal | undefined; onProgress?: ((share: number) => void) | undefined } = {},
-): Promise<void> {
+  { quantize, signal, onProgress }: ReadWeightsOptions = {},
+): Promise<QuantizeReport | null> {
   // Nobody wants the initial values.
   for (const v of model.weights) v.abandon();
   const matched = matchWeights(model, files, who);
   const total = model.weights.reduce((n, v) => n + v.size, 0);
   let done = 0;
-  for (const [v, name] of matched) {
-    options.signal?.throwIfAborted();
+  const read = async (v: Variable, as: FloatDType): Promise<TypedArray | null> => {
+    const name = matched.get(v);
+    if (name === undefined) return null;
+    signal?.throwIfAborted();
     const { dtype, data } = await files.read(name);
-    if (!isFloatDType(dtype) || !isFloatDType(v.dtype))
-      throw new FormatError(`${who}: ${name} is ${dtype}. Expected floats: f32, f16 or bf16.`);
-    v.fill(convertFloats(data, dtype, v.dtype));
+    if (!isFloatDType(dtype)) throw new FormatError(`${who}: ${name} is ${dtype}. Expected floats: f32, f16 or bf16.`);
     done += v.size;
-    options.onProgress?.(done / total);
+    onProgress?.(done / total);
+    return convertFloats(data, dtype, as);
+  };
+  const report = quantize
+    ? await quantizeModel(model, { ...quantize, read: async (v) => (await read(v, 'f32')) as Float32Array | null })
+    : null;
+  for (const v of model.weights) {
+    if (!matched.has(v)) continue;
+    const data = await read(v, v.dtype as FloatDType);
+    if (data) v.fill(data);
   }
+  return report;
 }
 
 /** The weights as files hold them, read when their turn comes. A tied matrix is stored once, as the table of tokens. */

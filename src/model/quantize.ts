@@ -37,6 +37,8 @@ export interface QuantizeOptions {
 }
 /** What became of a model's projections. */
 export interface QuantizeReport {
+  /** Numbers that were packed. */
+  readonly parameters: number;
   readonly quantized: readonly string[];
   /** Why each of the others was left as it is. */
   readonly left: readonly { readonly module: string; readonly reason: string }[];
@@ -65,7 +67,7 @@ export async function quantizeModel(model: AnyModel, options: QuantizeOptions): 
   if (doubleQuant && type !== 'nf4') throw new ConfigError(`${who}: doubleQuant with ${type}. Expected it with nf4 alone.`);
   if (output && type !== 'q8_0') throw new ConfigError(`${who}: output with ${type}. Expected it with q8_0 alone.`);
   requireBuilt(model, 'quantizeModel');
-  const report = { quantized: [] as string[], left: [] as { module: string; reason: string }[], bytesBefore: 0, bytesAfter: 0 };
+  const report: Report = { quantized: [], left: [], parameters: 0, bytesBefore: 0, bytesAfter: 0 };
   const outputs = new Set(model.outputLayers.map((l) => (isAdapted(l) ? l.base : l)));
   for (const layer of layersOf(model)) {
     if (output && layer instanceof Embedding) await packTable(model, layer, options, report);
@@ -76,6 +78,7 @@ export async function quantizeModel(model: AnyModel, options: QuantizeOptions): 
       report.left.push({ module, reason });
       continue;
     }
+    report.parameters += layer.kernel.size;
     report.bytesBefore += bytesOf([layer.kernel]);
     const values = await given(layer.kernel, options, who);
     const next = type === 'nf4' || type === 'q8_0' ? await pack(layer, type, doubleQuant, values) : await shorten(layer, type, values);
@@ -87,6 +90,14 @@ export async function quantizeModel(model: AnyModel, options: QuantizeOptions): 
   return report;
 }
 
+interface Report extends QuantizeReport {
+  quantized: string[];
+  left: { module: string; reason: string }[];
+  parameters: number;
+  bytesBefore: number;
+  bytesAfter: number;
+}
+
 /** What `read` gives for a weight, or null. Throws ConfigError for another length. */
 async function given(weight: Variable, { read }: QuantizeOptions, who: string): Promise<Float32Array | null> {
   const values = (await read?.(weight)) ?? null;
@@ -95,12 +106,7 @@ async function given(weight: Variable, { read }: QuantizeOptions, who: string): 
   return values;
 }
 
-async function packTable(
-  model: AnyModel,
-  layer: Embedding,
-  options: QuantizeOptions,
-  report: { quantized: string[]; left: { module: string; reason: string }[]; bytesBefore: number; bytesAfter: number },
-): Promise<void> {
+async function packTable(model: AnyModel, layer: Embedding, options: QuantizeOptions, report: Report): Promise<void> {
   const module = modulePath(layer);
   const { embeddings } = layer;
   const width = embeddings.shape[1];
@@ -119,6 +125,7 @@ async function packTable(
   next.fill(quantizeQ8_0(values, who));
   replaceLayers(model, new Map([[layer, next]]));
   report.quantized.push(module);
+  report.parameters += embeddings.size;
   report.bytesBefore += before;
   report.bytesAfter += bytesOf([next.codes, next.scales]);
 }

@@ -29,6 +29,9 @@ export type Packable = Dense | Linear;
 export const isPackable = (layer: Layer): layer is Packable =>
   (layer instanceof Dense || layer instanceof Linear) && layer.call === KernelLayer.prototype.call;
 
+/** Whether it is part of a packed weight: codes or scales. */
+export const isPackedPart = (v: Variable): boolean => /\/(nf4|q8_0|scales|scale_scales|scale_offset)$/.test(v.name);
+
 const shared = new Map<Float32Array, Tensor>();
 /** One tensor a table, so that Programs hold it once. */
 function tableOf(values: Float32Array): Tensor {

@@ -8,7 +8,18 @@ import { showShape } from '../base/shape.js';
 import { type Embedding, Layer, type Linear } from '../layers/index.js';
 import { fileNameOf } from '../layers/names.js';
 import { Model } from '../model/model.js';
-import { arange, attention, checkpoint, fromHost, putRows, type Tensor, type TensorSpec, type Variable, where } from '../tensor/index.js';
+import {
+  arange,
+  attention,
+  checkpoint,
+  fromHost,
+  putRows,
+  type Tensor,
+  type TensorSpec,
+  traceFunction,
+  type Variable,
+  where,
+} from '../tensor/index.js';
 
 /**
  * Keys and values of one block for `slots` sequences of up to `capacity` tokens: Variables [heads · slots · capacity, d], head by head, so that
@@ -150,9 +161,9 @@ export abstract class CausalLM extends Model {
     return [this.lmHead ?? this.embeddings];
   }
   override build(inputShape: readonly number[]): void {
-    // Shapes come from the config: the weights are made by a call on stand-ins, whatever the data will be.
-    const ids = fromHost(new Int32Array(2), [1, 2], 'i32');
-    this.hidden(ids, causalSequence(ids));
+    // Shapes come from the config: the weights are made by a call on stand-ins, whatever the data will be. Traced, so that nothing is computed:
+    // who reads a file wants no initial values.
+    traceFunction(([ids]) => [this.hidden(ids, causalSequence(ids))], [{ shape: [1, 2], dtype: 'i32' }]);
     this.buildShape ??= inputShape;
     this.built = true;
   }
