@@ -9,7 +9,8 @@ import { size } from '../base/shape.js';
 import { isOp, type Node, topological } from '../graph/node.js';
 import { print as printGraph } from '../graph/print.js';
 import type { Variable } from '../graph/variable.js';
-import { printKernel } from '../kernel/print.js';
+import type { Kernel } from '../kernel/kernel.js';
+import { kernelIdentity, printKernel } from '../kernel/print.js';
 import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
@@ -65,12 +66,21 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
   const again = new Set(topological(roots).flatMap((n) => (isOp(n, 'barrier') ? [behindBarriers(n)] : [])));
   const isOwn = (n: Node, chain: Chain): boolean =>
     !stored.has(n) && !again.has(n) && (readers.get(n) ?? []).every((g) => chain.groups.includes(g));
+  // The layers of a deep model are alike: each kernel is kept once, or their bodies would take more memory than the model.
+  const kernels = new Map<string, Kernel>();
+  const once = (kernel: Kernel): Kernel => {
+    const key = `${kernel.label}\n${kernel.flops} ${kernel.bytes}\n${kernelIdentity(kernel)}`;
+    const known = kernels.get(key) ?? kernel;
+    kernels.set(key, known);
+    return known;
+  };
   const fused = chainRows(fusion, target).flatMap((g): LoweredCall[] => {
     if ('rows' in g) {
       const waits = new Set(g.groups.flatMap((x) => [...x.waits]));
-      return [{ ...lowerChain(g, target, (n) => isOwn(n, g)), waits }];
+      const call = lowerChain(g, target, (n) => isOwn(n, g));
+      return [{ ...call, kernel: once(call.kernel), waits }];
     }
-    return size(g.shape) === 0 ? [] : lowerGroup(g, target).map((c) => ({ ...c, waits: g.waits }));
+    return size(g.shape) === 0 ? [] : lowerGroup(g, target).map((c) => ({ ...c, kernel: once(c.kernel), waits: g.waits }));
   });
   const calls = [...fused, ...sparse.map((s) => s.call)];
 
@@ -207,7 +217,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
         c.kernel,
         c.nodes.map((n) => place.get(bufferOf(n)) as number),
       );
-      return { kernel, buffers: places };
+      return { kernel: kernel === c.kernel ? kernel : once(kernel), buffers: places };
     });
   const program: Program = { calls: programCalls, buffers, arenaBytes: arena.bytes, externals: slots.length };
   explain(roots, fusion.groups.length, program);
