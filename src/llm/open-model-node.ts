@@ -108,6 +108,14 @@ async function openBase(folder: string, options: OpenModelOptions, output: boole
   return folder.endsWith('.gguf') ? openGgufModel(folder, pretrained) : fromPretrained(folder, pretrained);
 }
 
+/** A model to train, by any name but an adapter's. Throws as openModel. */
+export async function openBaseModel(name: string, options: PretrainedOptions = {}): Promise<Pretrained> {
+  const folder = await locate(name, { ...(options.signal ? { signal: options.signal } : {}) });
+  if (await isThere(join(folder, PEFT_CONFIG_FILE)))
+    throw new ConfigError(`${name}: it is an adapter. Expected a model. Give its base as model, and this folder as adapter.`);
+  return folder.endsWith('.gguf') ? openGgufModel(folder, options) : fromPretrained(folder, options);
+}
+
 /** Tokens that end an answer: the tokenizer's end of sequence, and those that generation_config.json names. */
 export function stopTokens(tokenizer: Tokenizer, generation: GenerationConfig): number[] {
   const named = [generation.eos_token_id].flat().filter((x): x is number => typeof x === 'number');

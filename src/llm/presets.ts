@@ -45,7 +45,7 @@ export function presetOf(
     num_hidden_layers: depth,
     num_attention_heads: heads,
     num_key_value_heads: heads,
-    max_position_embeddings: Math.max(context, 1024),
+    max_position_embeddings: context,
     rms_norm_eps: 1e-5,
     rope_theta: 10_000,
     hidden_act: 'silu',

@@ -2,14 +2,16 @@
  * @file Runs of `tenon pretrain` and `tenon finetune`: from settings to a folder that holds the model (or adapter), all settings, the curve and
  * a model card. What there is to say goes to the context; nothing is printed here.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, TenonError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { makeFolders } from '../io/make-folder-node.js';
 import { loadAdapter, saveAdapter } from '../model/adapter-files.js';
-import { applyLora, withAdapter } from '../model/lora.js';
+import { applyLora, setAdapter, withAdapter } from '../model/lora.js';
+import { DEFAULT_ADAPTER } from '../model/lora-layer.js';
 import { isPackedPart } from '../model/quantized.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
@@ -28,11 +30,12 @@ import { dpoObjective } from './dpo.js';
 import { TextGenerator } from './generate.js';
 import { modelCard, type RunReport } from './model-card.js';
 import { nextTokenObjective } from './objective.js';
+import { openBaseModel } from './open-model-node.js';
 import { presetOf } from './presets.js';
-import { fromPretrained, type GenerationConfig, savePretrained } from './pretrained-node.js';
+import { type GenerationConfig, savePretrained } from './pretrained-node.js';
 import type { FinetuneSettings, PretrainSettings } from './settings.js';
 import { Tokenizer } from './tokenizer.js';
-import { loadTokenizer } from './tokenizer-node.js';
+import { loadTokenizer, saveTokenizer } from './tokenizer-node.js';
 import { trainTokenizer } from './train-tokenizer.js';
 import { type CurvePoint, type Estimate, type TrainingProgress, type TrainingSettings, trainTokens } from './train-tokens.js';
 
@@ -133,13 +136,20 @@ async function saySamples(
   if (settings.samples.length === 0) return;
   const generator = new TextGenerator(model, tokenizer, { slots: 1, context: Math.min(model.config.maxPositions, 1024) });
   for (const prompt of settings.samples) {
-    const text = await generator.generate(prompt, {
-      maxTokens: Math.min(settings.sampleTokens, Math.max(1, generator.context - 2)),
-      temperature: 0.8,
-      topP: 0.95,
-      seed: settings.seed,
-    });
-    context.say(`  ${JSON.stringify(prompt)} → ${JSON.stringify(text)}`);
+    const text = await generator
+      .generate(prompt, {
+        maxTokens: Math.min(settings.sampleTokens, Math.max(1, generator.context - 2)),
+        temperature: 0.8,
+        topP: 0.95,
+        seed: settings.seed,
+      })
+      .then((t) => JSON.stringify(t))
+      // No sample is worth the run.
+      .catch((error: unknown) => {
+        if (error instanceof TenonError) return error.message;
+        throw error;
+      });
+    context.say(`  ${JSON.stringify(prompt)} → ${text}`);
   }
 }
 
@@ -155,13 +165,34 @@ const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 const sources = (shards: readonly TokenShards[]): RunReport['data'] =>
   shards.flatMap((s) => s.index.sources.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 })));
 
+/** Writes down what a run learns from; when it goes on, it must be the same. Throws ConfigError that names the file that isn't. */
+async function requireSameData(context: RunContext, shards: readonly TokenShards[]): Promise<void> {
+  const path = join(context.folder, 'data.json');
+  const now = sources(shards);
+  if (!(context.isResumed && existsSync(path)))
+    return writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify(now, null, 2)}\n`));
+  const before: unknown = JSON.parse(await readFile(path, 'utf8'));
+  const known = new Set(Array.isArray(before) ? before.map((s: { sha256?: unknown }) => s.sha256) : []);
+  const changed = now.find((s) => !known.has(s.sha256));
+  if (changed || known.size !== new Set(now.map((s) => s.sha256)).size)
+    throw new ConfigError(
+      `${context.folder}: ${changed ? `${changed.name} is not what this run began with` : 'some of its data is missing'}. Expected the same data, as ${path} lists it. Bring it back, or begin a new run.`,
+    );
+}
+
 // ---- pretraining
 
 /** The tokenizer that the settings ask for: of a folder, of characters, or trained on the data. */
 async function tokenizerFor(settings: PretrainSettings, context: RunContext): Promise<Tokenizer> {
-  const own = join(context.folder, 'model');
-  const kept = context.isResumed ? await loadTokenizer(own).catch(() => null) : null;
-  if (kept) return kept;
+  // The weights are those of this tokenizer's numbers, whatever became of the data since.
+  const own = join(context.folder, 'tokenizer');
+  if (context.isResumed && existsSync(join(own, 'tokenizer_config.json'))) return loadTokenizer(own);
+  const tokenizer = await newTokenizer(settings, context);
+  await makeFolders(own);
+  await saveTokenizer(own, tokenizer);
+  return tokenizer;
+}
+async function newTokenizer(settings: PretrainSettings, context: RunContext): Promise<Tokenizer> {
   const { tokenizer = 'train' } = settings;
   if (tokenizer === 'characters') {
     let text = '';
@@ -191,6 +222,7 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
   const tokenizer = await tokenizerFor(settings, context);
   context.say(`tokenizer: ${n(tokenizer.vocabSize)} tokens`);
   const { train, validation, shards } = await tokensOf(settings, tokenizer, context, {}, settings.validationShare ?? 0.02);
+  await requireSameData(context, shards);
   if (settings.config !== undefined && settings.depth !== undefined)
     throw new ConfigError('pretrain: both config and depth. Expected one of them.');
   const preset =
@@ -275,6 +307,9 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
 
 // ---- fine-tuning
 
+/** The adapter that a run on preferences began with. */
+const REFERENCE = 'reference';
+
 /** Fine-tunes a model on examples or preferences. Resolves to the report, or null when it was interrupted. */
 export async function finetune(settings: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
@@ -286,7 +321,7 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
       `finetune: quantize: ${settings.quantize} with method: full. Expected method: lora, as quantized weights are not trained.`,
     );
   if (!context.isResumed) await saveSettings(context, settings);
-  const { model, tokenizer, generation, quantized } = await fromPretrained(settings.model, {
+  const { model, tokenizer, generation, quantized } = await openBaseModel(settings.model, {
     dtype: settings.dtype,
     weightDtype: isLora && settings.dtype === 'bf16' ? 'bf16' : 'f32',
     ...(settings.quantize === 'none' ? {} : { quantize: { type: settings.quantize, doubleQuant: settings.doubleQuantize } }),
@@ -311,14 +346,21 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
     },
     settings.validationShare ?? 0,
   );
+  await requireSameData(context, shards);
   const isPreference = train.group === 2;
   if (isPreference && !isLora)
     throw new ConfigError(
       'finetune: preference data with method: full. Expected method: lora: the reference is the model with its adapter switched off.',
     );
   if (isLora) {
-    if (settings.adapter !== undefined) await loadAdapter(model, settings.adapter);
-    else
+    if (settings.adapter !== undefined) {
+      await loadAdapter(model, settings.adapter);
+      // Preferences are learned against the model as it is now, adapter and all.
+      if (isPreference) {
+        await loadAdapter(model, settings.adapter, { name: REFERENCE });
+        setAdapter(model, DEFAULT_ADAPTER);
+      }
+    } else
       applyLora(model, {
         rank: settings.loraRank,
         alpha: settings.loraAlpha,
@@ -353,7 +395,11 @@ export async function finetune(settings: FinetuneSettings, context: RunContext):
   });
   await saveSettings(context, settings, training);
   const objective = isPreference
-    ? dpoObjective({ beta: settings.beta, sftWeight: settings.sftWeight, reference: (m, f) => withAdapter(m, null, f) })
+    ? dpoObjective({
+        beta: settings.beta,
+        sftWeight: settings.sftWeight,
+        reference: (m, f) => withAdapter(m, settings.adapter === undefined ? null : REFERENCE, f),
+      })
     : nextTokenObjective;
   const measure = async (): Promise<RunReport['before']> => {
     if (!held) return null;

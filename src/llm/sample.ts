@@ -1,5 +1,5 @@
 /** @file Choosing the next token from its logits: penalties and cuts in the order of transformers' generate, then one draw. */
-import { ConfigError } from '../base/errors.js';
+import { ConfigError, TenonError } from '../base/errors.js';
 import { philox4x32 } from '../base/philox.js';
 
 /** How tokens are drawn. */
@@ -56,13 +56,17 @@ function draw(seed: number, step: number): number {
 
 /**
  * The next token. `logits` (one a token of the vocabulary) is overwritten; `seen` are the tokens of prompt and answer so far, `step` counts
- * the draws of this seed.
+ * the draws of this seed. Throws TenonError where no logit is finite.
  */
 export function sampleToken(logits: Float32Array, sampling: Sampling, seen: Iterable<number>, step: number): number {
   const { temperature, topK, topP, minP, repetitionPenalty, seed } = sampling;
   if (repetitionPenalty !== 1)
     for (const id of new Set(seen)) logits[id] = logits[id] > 0 ? logits[id] / repetitionPenalty : logits[id] * repetitionPenalty;
   const best = argmax(logits);
+  if (!Number.isFinite(logits[best]))
+    throw new TenonError(
+      'generate: the model computes no finite logits. Expected numbers. Its weights may be damaged, or its training diverged.',
+    );
   if (temperature === 0 || topK === 1) return best;
   const top = logits[best];
   const isCut = topK > 0 || topP < 1;

@@ -1,0 +1,115 @@
+/** @file What a run that goes on must not change: its tokenizer, its data; and what preferences are learned against. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ConfigError } from '../../src/base/errors.js';
+import { finetune, pretrain, type RunContext } from '../../src/llm/run-node.js';
+import { finetuneSettings, pretrainSettings } from '../../src/llm/settings.js';
+
+let folder = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tenon-run-data-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const config = {
+  model_type: 'llama',
+  hidden_size: 16,
+  intermediate_size: 32,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  tie_word_embeddings: true,
+};
+const text = (words: readonly string[]): string =>
+  Array.from(
+    { length: 300 },
+    (_, i) => `${words[i % words.length]} ${words[(i * 7 + 3) % words.length]} ${words[(i * 5) % words.length]}.`,
+  ).join('\n');
+const english = text(['the', 'small', 'mouse', 'runs', 'home', 'and', 'sleeps']);
+const french = text(['la', 'petite', 'souris', 'rentre', 'chez', 'elle', 'dormir']);
+
+function context(name: string, more: Partial<RunContext> = {}): RunContext & { lines: string[] } {
+  const lines: string[] = [];
+  return { folder: join(folder, name), isResumed: false, say: (line) => void lines.push(line), lines, ...more };
+}
+
+test('a run goes on with its own tokenizer, and not with other data', async () => {
+  const data = join(folder, 'data.txt');
+  await writeFile(data, english);
+  const settings = pretrainSettings.parse({
+    data,
+    config,
+    context: 32,
+    vocabSize: 300,
+    steps: 6,
+    batchSize: 2,
+    documents: 'lines',
+    evaluateEvery: 2,
+  });
+  const stop = new AbortController();
+  const first = context('run', { signal: stop.signal, onEvaluation: () => stop.abort() });
+  expect(await pretrain(settings, first)).toBeNull();
+  const tokenizer = await readFile(join(first.folder, 'tokenizer', 'tokenizer.json'), 'utf8');
+  await writeFile(data, french);
+  const again = context('run', { isResumed: true });
+  await expect(pretrain(settings, again)).rejects.toThrow(/data\.txt is not what this run began with/);
+  await expect(pretrain(settings, again)).rejects.toThrow(ConfigError);
+  await writeFile(data, english);
+  expect(await pretrain(settings, again)).not.toBeNull();
+  expect(again.lines.join('\n')).not.toContain('trained a tokenizer');
+  expect(await readFile(join(first.folder, 'model', 'tokenizer.json'), 'utf8')).toBe(tokenizer);
+});
+
+test('a sample that nothing can be said after is no end of the run', async () => {
+  const data = join(folder, 'plain.txt');
+  await writeFile(data, english);
+  const settings = pretrainSettings.parse({
+    data,
+    config,
+    tokenizer: 'characters',
+    context: 32,
+    steps: 2,
+    batchSize: 2,
+    samples: ['é'],
+    layout: 'windows',
+  });
+  const run = context('samples');
+  expect(await pretrain(settings, run)).not.toBeNull();
+  expect(run.lines.join('\n')).toMatch(/"é" → .*no tokens/);
+});
+
+test('preferences on an adapter are learned against the model with that adapter', async () => {
+  const data = join(folder, 'plain.txt');
+  await writeFile(data, english);
+  const base = pretrainSettings.parse({ data, config, context: 64, vocabSize: 300, steps: 2, batchSize: 2, documents: 'lines' });
+  await pretrain(base, context('base'));
+  const pairs = join(folder, 'prompts.jsonl');
+  await writeFile(
+    pairs,
+    Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `the small ${i} `, completion: 'mouse runs home' })).join('\n'),
+  );
+  const common = { model: join(folder, 'base'), batchSize: 4, learningRate: 0.05, loraRank: 2 };
+  await finetune(finetuneSettings.parse({ ...common, data: pairs, steps: 4 }), context('sft'));
+  const preferences = join(folder, 'preferences.jsonl');
+  await writeFile(
+    preferences,
+    Array.from({ length: 24 }, (_, i) =>
+      JSON.stringify({ prompt: `the small ${i} `, chosen: 'mouse runs home', rejected: 'and and and' }),
+    ).join('\n'),
+  );
+  const settings = finetuneSettings.parse({
+    ...common,
+    data: preferences,
+    validation: preferences,
+    adapter: join(folder, 'sft', 'adapter'),
+    steps: 3,
+  });
+  const report = await finetune(settings, context('dpo'));
+  expect(report?.before?.loss).toBeCloseTo(Math.log(2), 5);
+  expect(report?.before?.margin).toBeCloseTo(0, 5);
+  expect(report?.after?.margin).toBeGreaterThan(0);
+  await expect(finetune(finetuneSettings.parse({ ...common, model: join(folder, 'sft'), data: pairs }), context('wrong'))).rejects.toThrow(
+    /it is an adapter/,
+  );
+});
