@@ -78,7 +78,7 @@ export interface OwnAnswers {
 /** Asks the model in `model` for translations and writes preferences: the human one is chosen, the model's own is rejected. */
 export async function writePreferences(folder: string, captions: Captions, model: string): Promise<OwnAnswers> {
   const engine = await openEngine(model, { slots: 16, contextLength: 128 });
-  const sampling = { temperature: 1, topK: 0, topP: 0.9, minP: 0, repetitionPenalty: 1, maxTokens: 48, stop: [] };
+  const sampling = { temperature: 1.3, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, maxTokens: 48, stop: [] };
   let tokens = 0;
   let answers = 0;
   const began = performance.now();
