@@ -1,5 +1,6 @@
 // Chats with a GGUF file in llama.cpp, through node-llama-cpp's prebuilt binaries, always the most likely token. Node runs this with -e in the folder
 // that has the package. JSON on stdin: { path, chats, count }; on stdout: { ids, answers }.
+import { availableParallelism } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp';
 
@@ -10,7 +11,7 @@ const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLev
 const model = await llama.loadModel({ modelPath: path });
 // Keys and values as f32 and plain attention, as in Tenon.
 const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
-const context = await model.createContext({ contextSize: Math.min(1024, model.trainContextSize), ...exact });
+const context = await model.createContext({ contextSize: Math.min(1024, model.trainContextSize), threads: availableParallelism(), ...exact });
 const sequence = context.getSequence();
 const ids = chats.map((chat) => [...model.tokenize(chat, true)]);
 const answers = [];
