@@ -11,7 +11,11 @@ const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLev
 const model = await llama.loadModel({ modelPath: path });
 // Keys and values as f32 and plain attention, as in Tenon.
 const exact = { flashAttention: false, experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
-const context = await model.createContext({ contextSize: Math.min(1024, model.trainContextSize), threads: availableParallelism(), ...exact });
+const context = await model.createContext({
+  contextSize: Math.min(1024, model.trainContextSize),
+  threads: availableParallelism(),
+  ...exact,
+});
 const sequence = context.getSequence();
 const ids = chats.map((chat) => [...model.tokenize(chat, true)]);
 const answers = [];
