@@ -37,12 +37,14 @@ export interface PerplexityCommandOptions extends LoadOptions {
 }
 export interface MergeCommandOptions extends Common {
   readonly out: string;
+  readonly overwrite?: boolean;
   readonly weights?: 'f32' | 'bf16' | 'f16';
 }
 export interface ExportCommandOptions extends Common {
   readonly format: 'safetensors' | 'gguf';
   readonly type?: 'f32' | 'f16' | 'bf16' | 'q8_0';
   readonly out?: string;
+  readonly overwrite?: boolean;
 }
 /** Of `tenon pretrain` and `tenon finetune`: flags by their keys, and what goes with a run. */
 export interface RunCommandOptions extends Common {
@@ -54,6 +56,8 @@ export interface RunCommandOptions extends Common {
 
 const device = (): Option => new Option('--device <name>', `device that computes: ${deviceNames.join(', ')} (see tenon devices)`);
 const json = (): Option => new Option('--json <file>', 'write the results as JSON');
+const overwrite = (): Option =>
+  new Option('--overwrite', 'write over a model that lies there already (never over what the model is read from)');
 const share = (text: string): number => {
   const value = Number(text);
   if (!(text.trim() !== '' && value >= 0 && value <= 1)) throw new TypeError('Expected a number from 0 to 1.');
@@ -142,6 +146,7 @@ export function addLanguageCommands(program: Command): void {
     .description('Add an adapter to its base: a model that needs no adapter.')
     .argument('<adapter>', "an adapter's or a fine-tuning run's folder")
     .requiredOption('--out <dir>', 'the folder of the merged model')
+    .addOption(overwrite())
     .addOption(new Option('--weights <dtype>', 'what weights are stored as (default: f32)').choices(['f32', 'bf16', 'f16']))
     .addOption(device())
     .addOption(json())
@@ -153,6 +158,7 @@ export function addLanguageCommands(program: Command): void {
     .addOption(new Option('--format <format>', 'what to write').choices(['safetensors', 'gguf']).makeOptionMandatory())
     .addOption(new Option('--type <type>', 'of the matrices (default: f32)').choices(['f32', 'f16', 'bf16', 'q8_0']))
     .option('--out <path>', 'a folder for safetensors, a file for gguf (default: named after the model)')
+    .addOption(overwrite())
     .addOption(device())
     .addOption(json())
     .action(async (model: string, options: ExportCommandOptions) => (await import('./commands/export.js')).exportModel(model, options));

@@ -78,11 +78,18 @@ async function openGgufModel(path: string, options: PretrainedOptions): Promise<
   }
 }
 
+export interface OpenedModel extends Pretrained {
+  /** What was read. */
+  readonly folder: string;
+  /** Of an adapter, its base; else the same. */
+  readonly base: string;
+}
+
 /** Loads a language model. Throws ConfigError for a name that means nothing, FormatError for damaged files. */
-export async function openModel(name: string, options: OpenModelOptions = {}): Promise<Pretrained & { readonly folder: string }> {
+export async function openModel(name: string, options: OpenModelOptions = {}): Promise<OpenedModel> {
   const folder = await locate(name, options);
   if (!(await isThere(join(folder, PEFT_CONFIG_FILE))))
-    return { ...(await openBase(folder, options, options.quantize === 'q8_0')), folder };
+    return { ...(await openBase(folder, options, options.quantize === 'q8_0')), folder, base: folder };
   const adapter = await readJson(folder, PEFT_CONFIG_FILE);
   const base = adapter?.base_model_name_or_path;
   if (typeof base !== 'string')
@@ -98,7 +105,7 @@ export async function openModel(name: string, options: OpenModelOptions = {}): P
   // An adapter may be on the table of tokens, or hold a copy of it.
   const loaded = await openBase(named, options, false);
   await loadAdapter(loaded.model, folder);
-  return { ...loaded, folder };
+  return { ...loaded, folder, base: named };
 }
 
 /** A model without an adapter; with `output`, its table of tokens and output matrix are packed too. */

@@ -1,9 +1,10 @@
 /** @file `tenon chat` and `tenon perplexity` on a small model that was made for this. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { savePretrained, trainTokenizer } from '../../src/llm/index.js';
+import { applyLora, saveAdapter } from '../../src/model/index.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
 import { languageModel } from '../../src/zoo/index.js';
 import { ensureBuilt, runScript } from './built.js';
@@ -60,4 +61,39 @@ test('perplexity counts the tokens that --loss-on names', { timeout: 120_000 }, 
     { lossOn: 'all', tokens: 12 },
     { lossOn: 'completion', tokens: 3 },
   ]);
+});
+
+describe('merge and export write over nothing unasked', () => {
+  const device = ['--device', 'reference'];
+  const refused = async (args: readonly string[], message: string): Promise<void> => {
+    const { code, stderr } = await tenon([...args, ...device]);
+    expect(stderr).toContain(message);
+    expect(code).toBe(2);
+  };
+
+  test('a model that is there, and with --overwrite neither the source nor a base', { timeout: 240_000 }, async () => {
+    await cp(join(folder, 'model'), join(folder, 'base'), { recursive: true });
+    await symlink(join(folder, 'base'), join(folder, 'base-link'));
+    const adapted = languageModel(JSON.parse(await readFile(join(folder, 'base', 'config.json'), 'utf8')));
+    adapted.ensureBuilt([[1, 2]], false);
+    applyLora(adapted, { rank: 2, alpha: 4 });
+    await saveAdapter(adapted, join(folder, 'adapter'), { baseModel: '../base' });
+    const before = await readFile(join(folder, 'base', 'model.safetensors'));
+
+    await refused(['merge', 'adapter', '--out', 'base'], '--out: base holds a model (base/config.json)');
+    await refused(['merge', 'adapter', '--out', 'base-link', '--overwrite'], '--out: base-link is what the model is read from');
+    await refused(['merge', 'adapter', '--out', './adapter/', '--overwrite'], 'is what the model is read from');
+    await refused(['export', 'base', '--format', 'safetensors', '--out', 'base', '--overwrite'], 'is what the model is read from');
+    expect(await readFile(join(folder, 'base', 'model.safetensors'))).toEqual(before);
+
+    await mkdir(join(folder, 'empty'));
+    for (const more of [[], ['--overwrite']])
+      expect(await tenon(['merge', 'adapter', '--out', 'empty', ...more, ...device])).toMatchObject({ code: 0, stderr: '' });
+    const gguf = ['export', 'base', '--format', 'gguf', '--out', 'a.gguf'];
+    expect(await tenon([...gguf, ...device])).toMatchObject({ code: 0, stderr: '' });
+    await refused(gguf, '--out: a.gguf exists. Expected a new file. Choose another, or give --overwrite.');
+    await refused(['export', 'base', '--format', 'gguf', '--out', 'empty', '--overwrite'], 'empty is a folder');
+    expect(await tenon([...gguf, '--overwrite', ...device])).toMatchObject({ code: 0, stderr: '' });
+    await refused(['export', 'a.gguf', '--format', 'gguf', '--out', './a.gguf', '--overwrite'], 'is what the model is read from');
+  });
 });

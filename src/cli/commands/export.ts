@@ -11,6 +11,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import type { ExportCommandOptions } from '../language-commands.js';
+import { requireNoModel, requireNotSource } from '../model-output.js';
 import { say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -21,11 +22,17 @@ export async function exportModel(name: string, options: ExportCommandOptions): 
   if (options.device !== undefined) useDevice('--device', options.device);
   if (format === 'safetensors' && type === 'q8_0')
     throw new UsageError('--type: q8_0 is of GGUF. Expected f32, f16 or bf16 for safetensors.');
-  const line = workLine();
-  const { model, tokenizer, generation } = await openModel(name, { onProgress: (share) => line.show('reading weights', share) });
-  if (adapters(model).length > 0) await mergeLora(model);
   const stem = basename(resolve(name)).replace(/\.gguf$/, '');
   const out = options.out ?? (format === 'gguf' ? `${stem}-${type}.gguf` : `${stem}-${type}`);
+  await requireNotSource('--out', out, [name]);
+  await requireNoModel('--out', out, format === 'gguf' ? 'file' : 'folder', options.overwrite === true);
+  const line = workLine();
+  const { model, tokenizer, generation, folder, base } = await openModel(name, {
+    onProgress: (share) => line.show('reading weights', share),
+  });
+  line.clear();
+  await requireNotSource('--out', out, [folder, base]);
+  if (adapters(model).length > 0) await mergeLora(model);
   line.text(`writing ${out} …`);
   if (format === 'gguf') {
     const tensors = weightEntries(model);

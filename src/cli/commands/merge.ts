@@ -7,6 +7,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import type { MergeCommandOptions } from '../language-commands.js';
+import { requireNoModel, requireNotSource } from '../model-output.js';
 import { say, shellWord, thousands, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -14,12 +15,17 @@ import { workLine } from '../work-line.js';
 export async function merge(name: string, options: MergeCommandOptions): Promise<void> {
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   if (options.device !== undefined) useDevice('--device', options.device);
+  await requireNotSource('--out', options.out, [name]);
+  await requireNoModel('--out', options.out, 'folder', options.overwrite === true);
   const line = workLine();
-  const { model, tokenizer, generation, folder } = await openModel(name, { onProgress: (share) => line.show('reading weights', share) });
+  const { model, tokenizer, generation, folder, base } = await openModel(name, {
+    onProgress: (share) => line.show('reading weights', share),
+  });
   line.clear();
   const found = adapters(model);
   if (found.length === 0)
     throw new UsageError(`${name}: it has no adapter. Expected a folder with adapter_config.json, or a run that made one.`);
+  await requireNotSource('--out', options.out, [folder, base]);
   await mergeLora(model);
   await savePretrained({ model, tokenizer, generation }, options.out, options.weights === undefined ? {} : { dtype: options.weights });
   const parameters = model.weights.reduce((n, v) => n + v.size, 0);
