@@ -92,12 +92,24 @@ export interface SettingFlag {
   readonly choices: readonly string[] | null;
   readonly help: string;
   readonly default: unknown;
+  /** Of a map: its values are texts. */
+  readonly hasTexts: boolean;
+}
+
+/** What z.toJSONSchema says of a key. */
+interface Property {
+  readonly type?: string;
+  readonly enum?: string[];
+  readonly anyOf?: readonly { readonly type?: string }[];
+  readonly additionalProperties?: { readonly type?: string };
+  readonly description?: string;
+  readonly default?: unknown;
 }
 
 /** All keys as flags. */
 export function settingFlags(table: SettingsTable): SettingFlag[] {
   const json = z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' }) as {
-    properties: Record<string, { type?: string; enum?: string[]; anyOf?: { type?: string }[]; description?: string; default?: unknown }>;
+    properties: Record<string, Property>;
   };
   return Object.entries(json.properties).map(([key, p]) => {
     const types = p.anyOf ? p.anyOf.map((a) => a.type) : [p.type];
@@ -110,7 +122,8 @@ export function settingFlags(table: SettingsTable): SettingFlag[] {
           : types[0] === 'number' || types[0] === 'integer'
             ? 'number'
             : 'text';
-    return { key, kind, choices: p.enum ?? null, help: p.description ?? '', default: p.default };
+    const hasTexts = p.additionalProperties?.type === 'string';
+    return { key, kind, choices: p.enum ?? null, help: p.description ?? '', default: p.default, hasTexts };
   });
 }
 

@@ -5,15 +5,7 @@ import { stringify } from 'yaml';
 import { currentDevice } from '../../device/registry.js';
 import { makeFolders } from '../../io/make-folder-node.js';
 import { describeScores, finetune, pretrain, type RunContext } from '../../llm/run-node.js';
-import {
-  finetuneSettings,
-  kebab,
-  pretrainSettings,
-  readSettings,
-  type SettingFlag,
-  type SettingsTable,
-  settingFlags,
-} from '../../llm/settings.js';
+import { finetuneSettings, pretrainSettings, readSettings, type SettingsTable, settingFlags } from '../../llm/settings.js';
 import { formatSeconds } from '../../train/callbacks/progress-bar.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
@@ -23,6 +15,7 @@ import type { RunCommandOptions } from '../language-commands.js';
 import { four, say, shellWord, thousands, writeJson } from '../output.js';
 import { measureProductRate } from '../product-rate.js';
 import { lockRun } from '../run-lock.js';
+import { parseFlags } from '../setting-flags.js';
 import { workLine } from '../work-line.js';
 
 type Kind = 'pretrain' | 'finetune';
@@ -119,51 +112,6 @@ export async function runLanguageModel(
 
 const scoresOf = (logs: Readonly<Record<string, number>>): Record<string, number> =>
   Object.keys(logs).length === 1 && logs.loss !== undefined ? { natsPerToken: logs.loss, perplexity: Math.exp(logs.loss) } : { ...logs };
-
-/** The file and the keys among a command's words. Throws UsageError for words that are neither. */
-function parseFlags(
-  kind: Kind,
-  known: readonly SettingFlag[],
-  file: string | undefined,
-  rest: readonly string[],
-): { path: string | undefined; flags: Record<string, unknown> } {
-  const byName = new Map(known.map((f) => [kebab(f.key), f]));
-  const flags: Record<string, unknown> = {};
-  let path = file?.startsWith('-') ? undefined : file;
-  const words = rest[0] === path && path !== undefined ? rest.slice(1) : [...rest];
-  while (words.length > 0) {
-    const word = words.shift() as string;
-    if (!word.startsWith('--')) {
-      if (path !== undefined)
-        throw new UsageError(`${kind}: "${word}" is too much. Expected one file with settings. See tenon ${kind} --help.`);
-      path = word;
-      continue;
-    }
-    const [name, given] = word.slice(2).split(/=(.*)/s, 2);
-    const isOff = name.startsWith('no-') && byName.get(name.slice(3))?.kind === 'boolean';
-    const flag = byName.get(isOff ? name.slice(3) : name);
-    if (!flag)
-      throw new UsageError(`${kind}: there is no option --${name}. Expected one of ${[...byName.keys()].map((k) => `--${k}`).join(', ')}.`);
-    if (flag.kind === 'boolean') {
-      flags[flag.key] = isOff ? false : given === undefined || given === 'true';
-      continue;
-    }
-    const value = given ?? words.shift();
-    if (value === undefined)
-      throw new UsageError(`--${name}: a value is missing. Expected ${flag.choices?.join(' or ') ?? `a ${flag.kind}`}.`);
-    if (flag.kind === 'number') flags[flag.key] = value.trim() === '' ? value : Number.isNaN(Number(value)) ? value : Number(value);
-    else if (flag.kind === 'list') {
-      const before = flags[flag.key];
-      flags[flag.key] = [...(Array.isArray(before) ? before : []), value];
-      if (flag.key === 'loraTargets' && value === 'all-linear') flags[flag.key] = value;
-    } else if (flag.kind === 'map') {
-      const [key, ...to] = value.split('=');
-      if (to.length === 0) throw new UsageError(`--${name}: "${value}". Expected key=value.`);
-      flags[flag.key] = { ...(flags[flag.key] as object | undefined), [key]: to.join('=') };
-    } else flags[flag.key] = value;
-  }
-  return { path, flags };
-}
 
 /** Throws UsageError where a run would be written over. One that made no checkpoint may begin again. */
 async function requireNew(kind: Kind, folder: string): Promise<void> {
