@@ -89,6 +89,13 @@ const sampling = (command: Command, maxTokens: number): Command =>
     .option('--seed <n>', 'of the draws (default: another text every time)', wholeNumber(0, 2 ** 31 - 1))
     .option('--stop <text>', 'end before this text; again for more', append);
 
+/** Adds the keys of runs to their commands' help. They come from the library, which is loaded when they are wanted. */
+export async function addKeysHelp(program: Command): Promise<void> {
+  const { keysHelp } = await import('./setting-flags.js');
+  for (const name of ['pretrain', 'finetune'] as const)
+    program.commands.find((c) => c.name() === name)?.addHelpText('after', () => keysHelp(name));
+}
+
 /** Adds the commands to the program. */
 export function addLanguageCommands(program: Command): void {
   const MODEL = "a folder in the Hugging Face layout, a run's or an adapter's folder, a .gguf file, or owner/name on the hub";
@@ -100,14 +107,12 @@ export function addLanguageCommands(program: Command): void {
       .command(name)
       .description(`${text} Every key of RUN.yaml is also a flag.`)
       .argument('[run.yaml]', 'the settings')
-      .option('--print-config', 'show all values, defaults included, and stop')
+      .option('--print-config', 'write all keys as a RUN.yaml, defaults included, and stop')
       .option('--resume [dir]', "go on from a run's last checkpoint (default: the newest run)")
       .addOption(device())
       .addOption(json())
       .allowUnknownOption()
       .allowExcessArguments()
-      // The keys are listed by the library, which is loaded when they are wanted.
-      .addHelpText('after', `\nKeys: tenon ${name} --print-config shows them with their values; the guide explains them.`)
       .action(async (file: string | undefined, options: RunCommandOptions, command: Command) =>
         (await import('./commands/run-language-model.js')).runLanguageModel(name, file, options, command.args),
       );

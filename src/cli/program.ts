@@ -1,7 +1,7 @@
 /** @file The commands and their options. Each command's code is loaded when it runs, so that help and mistakes are quick. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from './failure.js';
-import { addLanguageCommands } from './language-commands.js';
+import { addKeysHelp, addLanguageCommands } from './language-commands.js';
 import { deviceNames, inputShapes, oneOf, optimizerNames, positiveNumber, wholeNumber } from './options.js';
 import { addServeCommand } from './serve-command.js';
 import { version } from './version.js';
@@ -207,6 +207,8 @@ export async function parseAndRun(argv: readonly string[]): Promise<number> {
     program.outputHelp();
     return 0;
   }
+  if (argv.some((word) => ['-h', '--help', 'help'].includes(word)) && argv.some((word) => word === 'pretrain' || word === 'finetune'))
+    await addKeysHelp(program);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return 0;

@@ -1,6 +1,6 @@
-/** @file The keys of `tenon pretrain` and `tenon finetune` as flags. */
-import { parseDocument } from 'yaml';
-import { kebab, type SettingFlag } from '../llm/settings.js';
+/** @file The keys of `tenon pretrain` and `tenon finetune` on the command line: as flags, in --help, and written out by --print-config. */
+import { parseDocument, stringify } from 'yaml';
+import { finetuneSettings, kebab, pretrainSettings, type SettingFlag, settingFlags } from '../llm/settings.js';
 import { UsageError } from './failure.js';
 
 const yes = ['true', 'yes', 'on'];
@@ -68,4 +68,36 @@ export function parseFlags(
     } else flags[flag.key] = value;
   }
   return { path, flags };
+}
+
+/** What a flag takes, in a word. */
+const taken = ({ kind, choices }: SettingFlag): string =>
+  choices?.join('|') ?? { boolean: '', number: 'n', text: 'text', list: 'text', map: 'key=value' }[kind];
+
+/** Of --help: a line for each key, its values, its default. */
+export function keysHelp(kind: 'pretrain' | 'finetune'): string {
+  const flags = settingFlags(kind === 'pretrain' ? pretrainSettings : finetuneSettings);
+  const rows = flags.map((flag) => {
+    const value = taken(flag);
+    const again = flag.kind === 'list' || flag.kind === 'map' ? '; again for more' : '';
+    const { default: d } = flag;
+    const isSilent = d === undefined || (flag.kind === 'list' && Array.isArray(d));
+    const note = flag.isRequired ? ' (required)' : isSilent ? '' : ` (default: ${d === true ? 'yes' : d === false ? 'no' : String(d)})`;
+    return [`  --${kebab(flag.key)}${value === '' ? '' : ` <${value}>`}`, `${flag.help}${again}${note}`];
+  });
+  const width = Math.min(34, Math.max(...rows.map(([name]) => name.length)));
+  // A long name has its text below it.
+  const lines = rows.map(([name, text]) =>
+    name.length > width ? `${name}\n${' '.repeat(width)}  ${text}` : `${name.padEnd(width)}  ${text}`,
+  );
+  return `\nKeys of RUN.yaml, there in camel case (batchSize: 16); a flag wins over the file:\n${lines.join('\n')}`;
+}
+
+/** Settings as a file for a run: what is set, with the rest as comments that say what is needed or chosen. */
+export function settingsText(flags: readonly SettingFlag[], settings: Readonly<Record<string, unknown>>): string {
+  return flags
+    .map(({ key, help, isRequired }) =>
+      settings[key] === undefined ? `# ${key}: ${isRequired ? '(required) ' : ''}${help}\n` : stringify({ [key]: settings[key] }),
+    )
+    .join('');
 }

@@ -45,21 +45,27 @@ const common = {
 
 export const pretrainSettings = z.strictObject({
   data: files.describe('text, JSON lines or Parquet files, or folders of them'),
-  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file'),
+  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file (default: file)'),
   tokenizer: text.optional().describe("a tokenizer's folder, 'characters', or 'train' (default)"),
   vocabSize: whole(257).default(8192).describe('tokens of a trained tokenizer'),
-  depth: whole().max(128).optional().describe('layers: the one dial that width, heads, batch, rate and steps follow'),
+  depth: whole().max(128).optional().describe('layers: the one dial that width, heads, batch, rate and steps follow (default: 4)'),
   config: z.record(z.string(), z.unknown()).optional().describe("a model's config.json, written out; instead of depth"),
   context: whole(2).default(256).describe('tokens a row'),
   batchSize: whole().optional().describe('rows a step (default: by the dial; with config 16)'),
   layout: z.enum(['packed', 'windows']).default('packed').describe('packed: whole documents side by side; windows: cuts at random places'),
   ...common,
+  steps: common.steps.describe('updates; instead of epochs (default: by the dial, 20 tokens a weight)'),
+  epochs: common.epochs.describe('passes over the data (default: as many as steps need; with config 1)'),
+  learningRate: common.learningRate.describe('the highest rate (default: by the dial, at most 1e-3; with config 6e-4)'),
+  beta2: common.beta2.describe("AdamW's (default: 0.95)"),
+  weightDecay: common.weightDecay.describe('of matrices; norms and biases never decay (default: 0.1)'),
+  validationShare: common.validationShare.describe('share of the data, its end, to evaluate on instead (default: 0.02)'),
 });
 export const finetuneSettings = z.strictObject({
   model: text.describe('a folder in the Hugging Face layout, or owner/name on the hub'),
   data: files.describe('text, JSON lines or Parquet files, or folders of them'),
   columns: z.record(z.string(), z.string()).optional().describe('which column is the prompt, the completion …'),
-  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file'),
+  documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file (default: file)'),
   method: z.enum(['lora', 'full']).default('lora').describe('adapters on a frozen model, or all weights'),
   quantize: z.enum(['none', 'nf4', 'q8_0']).default('none').describe('what frozen matrices are kept in; nf4 with lora is QLoRA'),
   doubleQuantize: z.boolean().default(false).describe("nf4: quantize the blocks' scales again"),
@@ -80,6 +86,11 @@ export const finetuneSettings = z.strictObject({
   packing: z.boolean().default(false).describe('several examples a row; no token sees another example'),
   batchSize: whole().default(16).describe('examples a step, or rows of several with packing'),
   ...common,
+  epochs: common.epochs.describe('passes over the data (default: 1)'),
+  learningRate: common.learningRate.describe('the highest rate (default: 2e-4 with lora, 2e-5 with full, 5e-5 with preference data)'),
+  beta2: common.beta2.describe("AdamW's (default: 0.999)"),
+  weightDecay: common.weightDecay.describe('of matrices; norms and biases never decay (default: 0)'),
+  validationShare: common.validationShare.describe('share of the data, its end, to evaluate on instead (default: 0, none)'),
 });
 export type PretrainSettings = z.output<typeof pretrainSettings>;
 export type FinetuneSettings = z.output<typeof finetuneSettings>;
@@ -94,6 +105,8 @@ export interface SettingFlag {
   readonly default: unknown;
   /** Of a map: its values are texts. */
   readonly hasTexts: boolean;
+  /** There is no run without it. */
+  readonly isRequired: boolean;
 }
 
 /** What z.toJSONSchema says of a key. */
@@ -110,6 +123,7 @@ interface Property {
 export function settingFlags(table: SettingsTable): SettingFlag[] {
   const json = z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' }) as {
     properties: Record<string, Property>;
+    required?: readonly string[];
   };
   return Object.entries(json.properties).map(([key, p]) => {
     const types = p.anyOf ? p.anyOf.map((a) => a.type) : [p.type];
@@ -123,8 +137,23 @@ export function settingFlags(table: SettingsTable): SettingFlag[] {
             ? 'number'
             : 'text';
     const hasTexts = p.additionalProperties?.type === 'string';
-    return { key, kind, choices: p.enum ?? null, help: p.description ?? '', default: p.default, hasTexts };
+    return {
+      key,
+      kind,
+      choices: p.enum ?? null,
+      help: p.description ?? '',
+      default: p.default,
+      hasTexts,
+      isRequired: json.required?.includes(key) === true,
+    };
   });
+}
+
+/** The table for settings that are not whole yet: keys that a run can't be without may be missing. */
+export function unfinished(table: SettingsTable): z.ZodObject {
+  const required = settingFlags(table).filter((f) => f.isRequired);
+  const shape: z.ZodRawShape = table.shape;
+  return z.strictObject({ ...shape, ...Object.fromEntries(required.map(({ key }) => [key, z.optional(shape[key])])) });
 }
 
 /** Characters of a run's file: it is a page, also with a config written out. */
@@ -138,7 +167,7 @@ const MAX_COMPLEX_KEYS = 50;
  * @param where names the file in errors.
  * @throws FormatError for a text that is no YAML or a key that doesn't hold what it should, with the line; ConfigError for such a flag.
  */
-export function readSettings<T extends SettingsTable>(
+export function readSettings<T extends z.ZodObject>(
   table: T,
   yaml: string | null,
   flags: Readonly<Record<string, unknown>>,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseFlags } from '../../src/cli/setting-flags.js';
-import { finetuneSettings, pretrainSettings, settingFlags } from '../../src/llm/settings.js';
+import { keysHelp, parseFlags, settingsText } from '../../src/cli/setting-flags.js';
+import { finetuneSettings, kebab, pretrainSettings, readSettings, settingFlags, unfinished } from '../../src/llm/settings.js';
 
 const pretrain = (...words: string[]) => parseFlags('pretrain', settingFlags(pretrainSettings), undefined, words).flags;
 const finetune = (...words: string[]) => parseFlags('finetune', settingFlags(finetuneSettings), undefined, words).flags;
@@ -37,4 +37,33 @@ describe('flags of runs', () => {
     expect(() => pretrain('--config', 'hidden_size=[')).toThrow('--config: "[" can\'t be read');
     expect(() => pretrain('--config', 'hidden_size')).toThrow('Expected key=value');
   });
+});
+
+test('--help has a line for every key, with what it takes and its default', () => {
+  for (const [kind, table] of [
+    ['pretrain', pretrainSettings],
+    ['finetune', finetuneSettings],
+  ] as const) {
+    const help = keysHelp(kind);
+    for (const { key } of settingFlags(table)) expect(help).toContain(`\n  --${kebab(key)}`);
+  }
+  const help = keysHelp('finetune');
+  expect(help).toMatch(/--model <text> .*\(required\)\n/);
+  expect(help).toMatch(/--lora-rank <n> .*\(default: 8\)\n/);
+  expect(help).toMatch(/--method <lora\|full> .*\(default: lora\)\n/);
+  expect(help).toMatch(/--packing {2}.*\(default: no\)\n/);
+  expect(help).toMatch(/--learning-rate <n> .*\(default: 2e-4 with lora/);
+});
+
+test('--print-config writes a file that can be read again, and says what is missing or chosen', () => {
+  const flags = settingFlags(finetuneSettings);
+  const text = settingsText(flags, readSettings(unfinished(finetuneSettings), null, { loraRank: 4 }, 'finetune'));
+  expect(text).toMatch(/^# data: \(required\) /m);
+  expect(text).toMatch(/^# learningRate: the highest rate \(default: 2e-4/m);
+  expect(text).toMatch(/^loraRank: 4$/m);
+  expect(text).toMatch(/^batchSize: 16$/m);
+  for (const { key } of flags) expect(text).toMatch(new RegExp(`^(# )?${key}:`, 'm'));
+  const whole = readSettings(finetuneSettings, `${text}model: m\ndata: d\n`, {}, 'run.yaml');
+  expect(whole).toEqual(readSettings(finetuneSettings, null, { model: 'm', data: 'd', loraRank: 4 }, 'finetune'));
+  expect(() => readSettings(unfinished(finetuneSettings), 'lernRate: 1', {}, 'run.yaml')).toThrow('is no key of this file');
 });

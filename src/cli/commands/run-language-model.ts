@@ -1,11 +1,10 @@
 /** @file `tenon pretrain` and `tenon finetune`: settings from a file and flags, a run's folder, training with a live line, and what to do next. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { stringify } from 'yaml';
 import { currentDevice } from '../../device/registry.js';
 import { makeFolders } from '../../io/make-folder-node.js';
 import { describeScores, finetune, pretrain, type RunContext } from '../../llm/run-node.js';
-import { finetuneSettings, pretrainSettings, readSettings, type SettingsTable, settingFlags } from '../../llm/settings.js';
+import { finetuneSettings, pretrainSettings, readSettings, type SettingsTable, settingFlags, unfinished } from '../../llm/settings.js';
 import { formatSeconds } from '../../train/callbacks/progress-bar.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
@@ -15,7 +14,7 @@ import type { RunCommandOptions } from '../language-commands.js';
 import { four, say, shellWord, thousands, writeJson } from '../output.js';
 import { measureProductRate } from '../product-rate.js';
 import { lockRun } from '../run-lock.js';
-import { parseFlags } from '../setting-flags.js';
+import { parseFlags, settingsText } from '../setting-flags.js';
 import { workLine } from '../work-line.js';
 
 type Kind = 'pretrain' | 'finetune';
@@ -30,7 +29,8 @@ export async function runLanguageModel(
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   if (options.device !== undefined) useDevice('--device', options.device);
   const table: SettingsTable = kind === 'pretrain' ? pretrainSettings : finetuneSettings;
-  const { path, flags } = parseFlags(kind, settingFlags(table), file, rest);
+  const known = settingFlags(table);
+  const { path, flags } = parseFlags(kind, known, file, rest);
   const resumed = options.resume === undefined ? null : await resumedFolder(kind, options.resume);
   const source = resumed === null ? path : join(resumed, 'run.yaml');
   const yaml =
@@ -39,11 +39,11 @@ export async function runLanguageModel(
       : await readFile(source, 'utf8').catch((error: unknown) => {
           throw new UsageError(`${source}: it can't be read (${error instanceof Error ? error.message : String(error)}).`);
         });
-  const settings = readSettings(table, yaml, flags, source ?? kind);
   if (options.printConfig) {
-    process.stdout.write(stringify(settings));
+    process.stdout.write(settingsText(known, readSettings(unfinished(table), yaml, flags, source ?? kind)));
     return;
   }
+  const settings = readSettings(table, yaml, flags, source ?? kind);
   const folder =
     resumed ?? settings.out ?? (await numbered(`${kind}-${path === undefined ? 'run' : basename(path).replace(/\.ya?ml$/, '')}`));
   if (resumed === null) await requireNew(kind, folder);
