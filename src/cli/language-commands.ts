@@ -70,7 +70,11 @@ const least0 = (text: string): number => {
 };
 const append = (text: string, before: readonly string[] = []): string[] => [...before, text];
 
-const loading = (command: Command): Command =>
+/** What names a model. */
+export const MODEL = "a folder in the Hugging Face layout, a run's or an adapter's folder, a .gguf file, or owner/name on the hub";
+
+/** Adds the options of loading a model. */
+export const loading = (command: Command): Command =>
   command
     .addOption(new Option('--dtype <dtype>', 'what is computed in (default: f32)').choices(['f32', 'bf16']))
     .addOption(new Option('--weights <dtype>', 'what matrices are kept in (default: f32)').choices(['f32', 'bf16', 'f16', 'auto']))
@@ -98,7 +102,6 @@ export async function addKeysHelp(program: Command): Promise<void> {
 
 /** Adds the commands to the program. */
 export function addLanguageCommands(program: Command): void {
-  const MODEL = "a folder in the Hugging Face layout, a run's or an adapter's folder, a .gguf file, or owner/name on the hub";
   for (const [name, text] of [
     ['pretrain', 'Train a language model from raw text: tokenizer, model, curve, model card.'],
     ['finetune', 'Fine-tune a language model: full weights, LoRA, QLoRA; on examples or preferences (DPO).'],

@@ -157,8 +157,8 @@ function makeProgram(): Command {
   addTokenizer(program);
   addLanguageCommands(program);
   addServeCommand(program, async (model, options) => {
-    const [{ serve }, { openEngine }] = await Promise.all([import('./commands/serve.js'), import('../llm/open-model-node.js')]);
-    return serve(model, options, openEngine);
+    const [{ serve }, { openCommandEngine }] = await Promise.all([import('./commands/serve.js'), import('./commands/generate.js')]);
+    return serve(model, options, (name, how) => openCommandEngine(name, options, how));
   });
   // Messages are printed by main.ts, as one line.
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)])

@@ -150,7 +150,12 @@ export interface OpenEngineOptions extends OpenModelOptions {
   slots?: number;
   /** For a tokenizer that has no chat template: one's text, or 'chatml'. Default: conversations are refused. */
   chatTemplate?: string;
+  /** chatTemplate is used in place of the tokenizer's own, too. Default false. */
+  replacesTemplate?: boolean;
 }
+
+/** What LocalEngine takes beside a model. */
+type EngineOptions = { [K in 'contextLength' | 'slots' | 'chatTemplate' | 'replacesTemplate']?: OpenEngineOptions[K] | undefined };
 
 /** A model ready to serve. */
 export class LocalEngine implements TextEngine {
@@ -161,14 +166,10 @@ export class LocalEngine implements TextEngine {
   readonly #template: string | undefined;
   readonly #generator: TextGenerator;
 
-  constructor(
-    modelId: string,
-    pretrained: Pretrained,
-    options: { contextLength?: number | undefined; slots?: number | undefined; chatTemplate?: string | undefined } = {},
-  ) {
+  constructor(modelId: string, pretrained: Pretrained, options: EngineOptions = {}) {
     const { model, tokenizer, generation } = pretrained;
     this.modelId = modelId;
-    this.#template = tokenizer.chatTemplate === null ? options.chatTemplate : undefined;
+    this.#template = tokenizer.chatTemplate === null || options.replacesTemplate === true ? options.chatTemplate : undefined;
     this.#pretrained = pretrained;
     this.#generator = new TextGenerator(model, tokenizer, {
       slots: options.slots ?? 4,
@@ -189,7 +190,11 @@ export class LocalEngine implements TextEngine {
   }
   /** False: the template is the one that was given. */
   get hasOwnTemplate(): boolean {
-    return this.#pretrained.tokenizer.chatTemplate !== null;
+    return this.#template === undefined && this.#pretrained.tokenizer.chatTemplate !== null;
+  }
+  /** Where ChatML's tokens are none of the model's, its texts end a turn. */
+  get chatStop(): readonly string[] {
+    return this.#template === 'chatml' ? ['<|im_end|>', '<|im_start|>'] : [];
   }
   countTokens(text: string): number {
     return this.#pretrained.tokenizer.encode(text).length;
@@ -219,6 +224,6 @@ export class LocalEngine implements TextEngine {
 
 /** Loads a model and makes it ready to serve. */
 export async function openEngine(name: string, options: OpenEngineOptions = {}): Promise<LocalEngine> {
-  const { contextLength, slots, chatTemplate, ...rest } = options;
-  return new LocalEngine(basename(resolve(name)), await openModel(name, rest), { contextLength, slots, chatTemplate });
+  const { contextLength, slots, chatTemplate, replacesTemplate, ...rest } = options;
+  return new LocalEngine(basename(resolve(name)), await openModel(name, rest), { contextLength, slots, chatTemplate, replacesTemplate });
 }

@@ -53,6 +53,8 @@ export interface TextEngine {
   readonly active: number;
   /** False: renderChat throws. */
   readonly hasChatTemplate?: boolean;
+  /** Texts that end an answer in a conversation, beside those of a request. */
+  readonly chatStop?: readonly string[];
   /** What the model's makers advise (generation_config.json). */
   readonly sampling?: Partial<Sampling>;
 

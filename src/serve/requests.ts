@@ -93,7 +93,15 @@ export function parseChat(engine: TextEngine, body: unknown, limits: RequestLimi
   } catch (error) {
     throw toPromptError(error, 'messages');
   }
-  return makeWork({ engine, fields, limits, prompts: [prompt], param: 'messages', otherwise: limits.maxTokens });
+  return makeWork({
+    engine,
+    fields,
+    limits,
+    prompts: [prompt],
+    param: 'messages',
+    otherwise: limits.maxTokens,
+    ends: engine.chatStop ?? [],
+  });
 }
 
 /** A body for /v1/completions. Throws ApiError. */
@@ -108,7 +116,7 @@ export function parseCompletion(engine: TextEngine, body: unknown, limits: Reque
     }
   });
   // 16 is OpenAI's default here.
-  return makeWork({ engine, fields, limits, prompts, param: 'prompt', otherwise: Math.min(16, limits.maxTokens) });
+  return makeWork({ engine, fields, limits, prompts, param: 'prompt', otherwise: Math.min(16, limits.maxTokens), ends: [] });
 }
 
 function readCommon(engine: TextEngine, body: unknown): Common {
@@ -172,11 +180,13 @@ interface WorkParts {
   readonly param: string;
   /** Tokens of an answer when the request doesn't say. */
   readonly otherwise: number;
+  /** Texts that end an answer whatever the request says. */
+  readonly ends: readonly string[];
 }
 
-function makeWork({ engine, fields, limits, prompts, param, otherwise }: WorkParts): ParsedRequest {
+function makeWork({ engine, fields, limits, prompts, param, otherwise, ends }: WorkParts): ParsedRequest {
   const advised = engine.sampling ?? {};
-  const stop = readStop(fields.stop);
+  const stop = [...readStop(fields.stop), ...ends];
   const choices = fields.n ?? 1;
   if (choices > limits.maxChoices) throw badRequest(`n: expected at most ${limits.maxChoices}, received ${choices}.`, 'n', 'invalid_value');
   const most = readMaxTokens(fields, limits) ?? otherwise;

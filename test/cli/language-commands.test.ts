@@ -1,4 +1,5 @@
 /** @file `tenon chat` and `tenon perplexity` on a small model that was made for this. */
+import { spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { savePretrained, trainTokenizer } from '../../src/llm/index.js';
 import { applyLora, saveAdapter } from '../../src/model/index.js';
 import { setRandomSeed } from '../../src/tensor/index.js';
 import { languageModel } from '../../src/zoo/index.js';
-import { ensureBuilt, runScript } from './built.js';
+import { ensureBuilt, root, runScript } from './built.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -95,5 +96,41 @@ describe('merge and export write over nothing unasked', () => {
     await refused(['export', 'base', '--format', 'gguf', '--out', 'empty', '--overwrite'], 'empty is a folder');
     expect(await tenon([...gguf, '--overwrite', ...device])).toMatchObject({ code: 0, stderr: '' });
     await refused(['export', 'a.gguf', '--format', 'gguf', '--out', './a.gguf', '--overwrite'], 'is what the model is read from');
+  });
+});
+
+describe('serve', () => {
+  /** Serves a model by its name until it has answered, and gives the answer and what was printed. */
+  const served = async (name: string, body: object, ...args: string[]): Promise<{ answer: unknown; stdout: string }> => {
+    const all = [join(root, 'dist/cli/main.js'), 'serve', name, '--port', '0', '--device', 'reference', ...args];
+    const child = spawn(process.execPath, all, { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+    let stdout = '';
+    try {
+      const url = await new Promise<string>((resolve, reject) => {
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          stdout += text;
+          const found = /Try: .*(http:\/\/[^/]+)\//.exec(stdout);
+          if (found) resolve(found[1]);
+        });
+        child.on('close', () => reject(new Error(stdout)));
+      });
+      const messages = [{ role: 'user', content: 'the ball' }];
+      const headers = { 'content-type': 'application/json' };
+      const answer = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body: JSON.stringify({ messages, ...body }) });
+      return { answer: await answer.json(), stdout };
+    } finally {
+      child.kill('SIGKILL');
+    }
+  };
+
+  test('takes an adapter, packs, and uses ChatML or the template that is given', { timeout: 120_000 }, async () => {
+    const plain = await served('adapter', { max_tokens: 2 }, '--quantize', 'q8_0');
+    expect(plain.answer).toMatchObject({ model: 'adapter', choices: [{ message: { role: 'assistant' } }] });
+    expect(plain.stdout).toContain('ChatML is used');
+    await writeFile(join(folder, 't.jinja'), 'the');
+    const { answer, stdout } = await served('adapter', { max_tokens: 2 }, '--chat-template', 't.jinja');
+    // The template says three bytes, whatever the conversation.
+    expect(answer).toMatchObject({ usage: { prompt_tokens: 3 } });
+    expect(stdout).not.toContain('ChatML is used');
   });
 });

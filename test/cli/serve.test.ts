@@ -26,6 +26,7 @@ describe('options', () => {
   it('are read', async () => {
     const seen = await parse(
       ...['dir', '--host', '::', '--port', '0', '--api-key', 'k', '--slots', '8', '--max-queue', '0', '--max-prompt', '9'],
+      ...['--weights', 'bf16', '--quantize', 'nf4', '--dtype', 'bf16', '--device', 'wasm', '--chat-template', 't.jinja'],
       ...['--max-tokens', '5', '--context', '20', '--cors', 'http://a', 'http://b', '--json', 'r.json'],
     );
     expect(seen?.options).toEqual({
@@ -37,6 +38,11 @@ describe('options', () => {
       maxPrompt: 9,
       maxTokens: 5,
       context: 20,
+      weights: 'bf16',
+      quantize: 'nf4',
+      dtype: 'bf16',
+      device: 'wasm',
+      chatTemplate: 't.jinja',
       cors: ['http://a', 'http://b'],
       json: 'r.json',
     });
@@ -69,8 +75,8 @@ const engine = {
   async close() { console.log('engine closed'); },
 };
 try {
-  await serve(process.argv[1], JSON.parse(process.argv[2]), async (dir, options) => {
-    console.log('opened ' + JSON.stringify({ dir, contextLength: options.contextLength, slots: options.slots }));
+  await serve(process.argv[1], JSON.parse(process.argv[2]), async (dir, { signal, ...options }) => {
+    console.log('opened ' + JSON.stringify({ dir, ...options }));
     return engine;
   });
 } catch (error) {
@@ -124,10 +130,10 @@ describe('the command', () => {
 
   it('says where it listens and how to try it, logs requests, lets answers end at Ctrl-C', async () => {
     const json = join(folder, 'served.json');
-    const { child, out, ended, url } = launch({ context: 50, json });
+    const { child, out, ended, url } = launch({ json });
     const address = await url;
     expect(out.stdout).toContain('opened {"dir":');
-    expect(out.stdout).toContain('"contextLength":50,"slots":2');
+    expect(out.stdout).toContain('"slots":2,"chatTemplate":"chatml","replacesTemplate":false');
     expect(out.stdout).toContain('fake: context 100 tokens, 2 slots, 4 may wait');
     expect(out.stdout).toMatch(/Listening on http:\/\/127\.0\.0\.1:\d+\/v1\. Ctrl-C stops\./);
     expect(out.stdout).toMatch(/Try: curl -N http:\S+\/v1\/chat\/completions -H 'Content-Type: application\/json' -d '\{"model":"fake",/);
@@ -184,8 +190,8 @@ describe('the command', () => {
   });
 
   it('says what is wrong with the command line, exit code 2', async () => {
-    const missing = launch({}, join(folder, 'nowhere'));
-    expect([await missing.ended, missing.out.stderr]).toEqual([2, expect.stringContaining('tenon: model: there is no folder')]);
+    const missing = launch({ chatTemplate: join(folder, 'nowhere') });
+    expect([await missing.ended, missing.out.stderr]).toEqual([2, expect.stringContaining("nowhere can't be read")]);
     const tight = launch({ maxPrompt: 100 });
     expect([await tight.ended, tight.out.stderr]).toEqual([2, expect.stringContaining('Expected at most 99.')]);
     expect(tight.out.stdout).toContain('engine closed');

@@ -21,7 +21,7 @@ const help = [
 export async function chat(name: string, options: ChatCommandOptions): Promise<void> {
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
   const loading = new AbortController();
-  const engine = await openCommandEngine(name, options, 1, loading.signal, 'chatml');
+  const engine = await openCommandEngine(name, options, { slots: 1, signal: loading.signal, chatTemplate: 'chatml' });
   const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   let system = options.system;
   const opening = (): ChatMessage[] => (system === undefined ? [] : [{ role: 'system', content: system }]);
@@ -57,8 +57,7 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
     let reply = '';
     try {
       const request = requestOf(engine, options, answering.signal);
-      // Where ChatML's tokens are none of the model's, its texts end a turn.
-      const stop = engine.hasOwnTemplate ? request.stop : [...request.stop, '<|im_end|>', '<|im_start|>'];
+      const stop = [...request.stop, ...engine.chatStop];
       for await (const piece of engine.generate(prompt(), { ...request, stop })) {
         process.stdout.write(piece.text);
         reply += piece.text;

@@ -1,6 +1,6 @@
 /** @file `tenon generate`: goes on from prompts. */
 import { dirname } from 'node:path';
-import { LocalEngine, openModel } from '../../llm/open-model-node.js';
+import { LocalEngine, type OpenEngineOptions, openModel } from '../../llm/open-model-node.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { Interrupted } from '../failure.js';
@@ -9,25 +9,31 @@ import type { GenerateCommandOptions, LoadOptions, SamplingCommandOptions } from
 import { say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
+/** What a command asks of its engine beside its options of loading. */
+export interface CommandEngineOptions extends Pick<OpenEngineOptions, 'slots' | 'chatTemplate' | 'replacesTemplate'> {
+  /** Ends loading. */
+  readonly signal: AbortSignal;
+  /** What clients call it; default: the name. */
+  readonly modelId?: string;
+}
+
 /** The engine of a command's model, with a line while weights are read. */
-export async function openCommandEngine(
-  name: string,
-  options: LoadOptions,
-  slots: number,
-  signal: AbortSignal,
-  chatTemplate?: string,
-): Promise<LocalEngine> {
+export async function openCommandEngine(name: string, options: LoadOptions, how: CommandEngineOptions): Promise<LocalEngine> {
+  const { signal, modelId = name, ...rest } = how;
   if (options.device !== undefined) useDevice('--device', options.device);
   const line = workLine();
-  const loaded = await openModel(name, {
-    ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
-    ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
-    ...(options.quantize === undefined ? {} : { quantize: options.quantize }),
-    signal,
-    onProgress: (share) => line.show('reading weights', share),
-  });
-  line.clear();
-  return new LocalEngine(name, loaded, { slots, contextLength: options.context, chatTemplate });
+  try {
+    const loaded = await openModel(name, {
+      ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
+      ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
+      ...(options.quantize === undefined ? {} : { quantize: options.quantize }),
+      signal,
+      onProgress: (share) => line.show('reading weights', share),
+    });
+    return new LocalEngine(modelId, loaded, { ...rest, contextLength: options.context });
+  } finally {
+    line.clear();
+  }
 }
 
 /** The sampling of a command: its flags over what the model advises. */
@@ -50,7 +56,7 @@ export async function generate(name: string, options: GenerateCommandOptions): P
   const interruption = onInterruption('stopping.');
   const { signal } = interruption;
   try {
-    const engine = await openCommandEngine(name, options, prompts.length, signal);
+    const engine = await openCommandEngine(name, options, { slots: prompts.length, signal });
     const answers = await Promise.all(
       prompts.map(async (prompt, i) => {
         const began = performance.now();

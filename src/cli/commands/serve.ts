@@ -1,6 +1,7 @@
 /** @file `tenon serve`: a model behind OpenAI's API until Ctrl-C, with a line for every request. */
-import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { reasonOf } from '../../base/errors.js';
 import type { TextEngine } from '../../llm/text-engine.js';
 import { type RequestLog, serveText, type TextServer } from '../../serve/index.js';
 import { requireFolder } from '../datasets.js';
@@ -10,29 +11,45 @@ import { plural, say, shellWord, thousands, writeJson } from '../output.js';
 import type { ServeCommandOptions } from '../serve-command.js';
 import { version } from '../version.js';
 
-export interface OpenEngineOptions {
-  /** Tokens of prompt and answer together; default: the model's. */
-  readonly contextLength?: number;
+/** What the command asks of its engine. */
+export interface ServedEngineOptions {
+  /** What clients call the model. */
+  readonly modelId: string;
   /** Calls of generate that run at once. */
   readonly slots: number;
   /** Ends loading. */
   readonly signal: AbortSignal;
+  /** A chat template's text, or 'chatml' for a model that has none. */
+  readonly chatTemplate: string;
+  /** The template is used in place of the model's own, too. */
+  readonly replacesTemplate: boolean;
 }
-/** Loads the model of a folder. */
-export type OpenEngine = (modelDir: string, options: OpenEngineOptions) => Promise<TextEngine & { close(): Promise<void> }>;
+/** Loads a model by its name. */
+export type OpenEngine = (name: string, options: ServedEngineOptions) => Promise<TextEngine & ServedEngine>;
+interface ServedEngine {
+  /** False: the template is the one that was given. */
+  readonly hasOwnTemplate?: boolean;
+  close(): Promise<void>;
+}
 
 /** Answers that are there get so long to end after Ctrl-C. */
 const CLOSE_SECONDS = 10;
 
 /** Runs the command until Ctrl-C or SIGTERM. Throws UsageError, and what loading and serving throw. */
-export async function serve(modelDir: string, options: ServeCommandOptions, openEngine: OpenEngine): Promise<void> {
-  if ((await stat(modelDir).catch(() => null)) === null) throw new UsageError(`model: there is no folder ${modelDir}.`);
+export async function serve(name: string, options: ServeCommandOptions, openEngine: OpenEngine): Promise<void> {
   if (options.json !== undefined) await requireFolder('--json', dirname(options.json));
+  const given = options.chatTemplate === undefined ? null : await readTemplate(options.chatTemplate);
   const interruption = onInterruption(`stopping; answers that are under way get ${CLOSE_SECONDS} s. Press Ctrl-C again to quit at once.`);
   const { signal } = interruption;
   try {
     const began = performance.now();
-    const engine = await openEngine(modelDir, { contextLength: options.context, slots: options.slots, signal });
+    const engine = await openEngine(name, {
+      modelId: basename(resolve(name)),
+      slots: options.slots,
+      signal,
+      chatTemplate: given ?? 'chatml',
+      replacesTemplate: given !== null,
+    });
     try {
       if (signal.aborted) throw new Interrupted();
       const loadSeconds = (performance.now() - began) / 1000;
@@ -50,6 +67,15 @@ export async function serve(modelDir: string, options: ServeCommandOptions, open
   } finally {
     interruption.release();
   }
+}
+
+/** The text of --chat-template. Throws UsageError. */
+async function readTemplate(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new UsageError(`--chat-template: ${path} can't be read (${reasonOf(error)}). Expected a file with a template.`);
+  });
+  if (text.trim() === '') throw new UsageError(`--chat-template: ${path} is empty. Expected a file with a template.`);
+  return text;
 }
 
 function start(engine: TextEngine, options: ServeCommandOptions, tally: Tally): Promise<TextServer> {
@@ -77,11 +103,13 @@ function start(engine: TextEngine, options: ServeCommandOptions, tally: Tally): 
 }
 
 /** What is served where, and how to try it. */
-function greet(engine: TextEngine, server: TextServer, options: ServeCommandOptions, loadSeconds: number): void {
+function greet(engine: TextEngine & ServedEngine, server: TextServer, options: ServeCommandOptions, loadSeconds: number): void {
   const { modelId } = engine;
   const isChat = engine.hasChatTemplate !== false;
   const limits = `${plural(options.slots, 'slot')}, ${thousands(options.maxQueue)} may wait`;
   say(`${modelId}: context ${thousands(engine.contextLength)} tokens, ${limits} (loaded in ${loadSeconds.toFixed(1)} s)`);
+  if (engine.hasOwnTemplate === false && options.chatTemplate === undefined)
+    say('The model has no chat template: ChatML is used, which it may not have been trained on.');
   say(`Listening on ${server.url}/v1${options.apiKey === undefined ? '' : ', with a key'}. Ctrl-C stops.`);
   if (options.apiKey === undefined && !/^(127\.|localhost$|::1$)/.test(server.host))
     process.stderr.write('tenon: whoever reaches this machine may use the model. Give --api-key to allow only those who know it.\n');
