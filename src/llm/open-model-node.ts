@@ -3,8 +3,9 @@
  * the hub; and the engine that serves and chats with it.
  */
 import { stat } from 'node:fs/promises';
-import { basename, isAbsolute, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
+import { DownloadError } from '../data/datasets/download-node.js';
 import { openGguf } from '../io/gguf-node.js';
 import { PEFT_CONFIG_FILE } from '../io/peft.js';
 import type { TensorFiles } from '../io/tensor-files.js';
@@ -38,16 +39,43 @@ async function locate(name: string, options: OpenModelOptions): Promise<string> 
           return join(name, part);
     return name;
   }
-  if (!/^[\w.-]+\/[\w.-]+$/.test(name) || isAbsolute(name))
+  if (!isHubName(name))
     throw new ConfigError(
-      `model: there is no ${name.length > 300 ? quote(name) : name}. Expected a folder in the Hugging Face layout, a .gguf file, or owner/name on the hub.`,
+      `model: there is no ${shown(name)}. Expected a folder in the Hugging Face layout, a .gguf file, or owner/name on the hub.`,
     );
+  return download(name, `model: there is no folder ${shown(name)} here`, options);
+}
+
+/** owner/name, and no path such as ../name. */
+const isHubName = (name: string): boolean => /^\w[\w.-]*\/\w[\w.-]*$/.test(name);
+const shown = (name: string): string => (name.length > 300 ? quote(name) : name);
+
+/** The folder of a model on the hub. `why` says in errors why it was looked for there. Throws ConfigError and DownloadError. */
+async function download(name: string, why: string, options: OpenModelOptions): Promise<string> {
   const { downloadModel } = await import('./hub-node.js');
-  return downloadModel(name, {
-    ...(options.revision === undefined ? {} : { revision: options.revision }),
-    ...(options.signal ? { signal: options.signal } : {}),
-    ...(options.onProgress ? { onProgress: (p: HubProgress) => options.onProgress?.(p.allReceived / Math.max(1, p.allTotal)) } : {}),
-  });
+  try {
+    return await downloadModel(name, {
+      ...(options.revision === undefined ? {} : { revision: options.revision }),
+      ...(options.signal ? { signal: options.signal } : {}),
+      ...(options.onProgress ? { onProgress: (p: HubProgress) => options.onProgress?.(p.allReceived / Math.max(1, p.allTotal)) } : {}),
+    });
+  } catch (error) {
+    // Most likely a folder was meant.
+    if (error instanceof DownloadError) throw new DownloadError(`${why}. On the hub: ${error.message}`, error.isTransient);
+    if (error instanceof ConfigError) throw new ConfigError(`${why}. On the hub: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/** The base of an adapter: a folder relative to where the adapter was trained or to itself, or a model on the hub. Throws ConfigError. */
+async function locateBase(folder: string, base: string, options: OpenModelOptions): Promise<string> {
+  const beside = resolve(folder, base);
+  for (const path of [base, beside]) if (await isThere(path)) return locate(path, options);
+  const why = `${folder}: its base ${shown(base)} is no folder here, nor beside the adapter`;
+  if (isHubName(base)) return download(base, why, options);
+  throw new ConfigError(
+    `${why}. Expected base_model_name_or_path in ${PEFT_CONFIG_FILE} to name one, or owner/name on the hub. Correct it.`,
+  );
 }
 
 async function openGgufModel(path: string, options: PretrainedOptions): Promise<Pretrained> {
@@ -94,9 +122,7 @@ export async function openModel(name: string, options: OpenModelOptions = {}): P
   const base = adapter?.base_model_name_or_path;
   if (typeof base !== 'string')
     throw new ConfigError(`${folder}: ${PEFT_CONFIG_FILE} names no base model. Expected base_model_name_or_path.`);
-  // Relative to where the adapter was trained, or to the adapter.
-  const beside = resolve(folder, base);
-  const named = await locate((await isThere(base)) || !(await isThere(beside)) ? base : beside, options);
+  const named = await locateBase(folder, base, options);
   // Of an adapter on adapters there might be no end.
   if (await isThere(join(named, PEFT_CONFIG_FILE)))
     throw new FormatError(
