@@ -8,7 +8,7 @@ export interface SamplingOptions {
   temperature?: number;
   /** Only the k most likely; 0: all. Default 0. */
   topK?: number;
-  /** Only the most likely ones that together reach this probability (Holtzman et al. 2020). Default 1. */
+  /** Only the most likely ones that together reach this probability (Holtzman et al. 2020); 0: the first alone. Default 1. */
   topP?: number;
   /** Only those at least this likely, as a share of the most likely one's (Nguyen et al. 2024). Default 0. */
   minP?: number;
@@ -29,7 +29,7 @@ export function resolveSampling(options: SamplingOptions, who = 'generate'): Sam
   };
   require('temperature', temperature, temperature >= 0 && temperature < Number.POSITIVE_INFINITY, 'a number ≥ 0');
   require('topK', topK, Number.isInteger(topK) && topK >= 0, 'a whole number ≥ 0');
-  require('topP', topP, topP > 0 && topP <= 1, 'a number in (0, 1]');
+  require('topP', topP, topP >= 0 && topP <= 1, 'a number in [0, 1]');
   require('minP', minP, minP >= 0 && minP <= 1, 'a number in [0, 1]');
   require('repetitionPenalty', repetitionPenalty, repetitionPenalty > 0 && repetitionPenalty < Number.POSITIVE_INFINITY, 'a number > 0');
   require('seed', seed, Number.isInteger(seed) && seed >= 0 && seed <= Number.MAX_SAFE_INTEGER, 'a whole number ≥ 0');
@@ -67,7 +67,7 @@ export function sampleToken(logits: Float32Array, sampling: Sampling, seen: Iter
     throw new TenonError(
       'generate: the model computes no finite logits. Expected numbers. Its weights may be damaged, or its training diverged.',
     );
-  if (temperature === 0 || topK === 1) return best;
+  if (temperature === 0 || topK === 1 || topP === 0) return best;
   const top = logits[best];
   const isCut = topK > 0 || topP < 1;
   // What is e⁻³⁰ times as likely as the first is never drawn, and needn't be sorted.

@@ -11,7 +11,7 @@ export interface ChatMessage {
 export interface Sampling {
   /** 0: always the most likely token. */
   readonly temperature: number;
-  /** The fewest tokens, at least one, whose probabilities sum to this; 1: all. */
+  /** The fewest tokens, at least one, whose probabilities sum to this; 1: all, 0: the most likely one. */
   readonly topP: number;
   /** Only so many of the most likely tokens; 0: all. */
   readonly topK: number;

@@ -202,7 +202,7 @@ function makeWork({ engine, fields, limits, prompts, param, otherwise, ends }: W
     // Any whole number will do; the engine's are in [0, 2^31).
     ...(fields.seed == null ? {} : { seed: ((fields.seed % 2 ** 31) + 2 ** 31) % 2 ** 31 }),
   }));
-  const work: Work = { prompts, choices, requests };
+  const work: Work = { prompts, choices, requests, param };
   if (choicesOf(work) > limits.maxPlaces)
     throw badRequest(
       `n: ${prompts.length} prompts × ${choices} choices are more than this server takes at once. Expected at most ${limits.maxPlaces}.`,

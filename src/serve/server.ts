@@ -45,7 +45,7 @@ export async function serveText(engine: TextEngine, options: ServeOptions = {}):
   checkOptions(engine, options);
   const { host = '127.0.0.1', port = 8080, ...rest } = options;
   // A page whose name was made to point to this machine would be of the server's own origin.
-  const guard = isLoopback(host) && options.apiKey === undefined ? { hosts: [...LOOPBACK, bracketed(host)] } : {};
+  const guard = isLoopback(host) && options.apiKey === undefined ? { hosts: [...new Set([...LOOPBACK, bracketed(host)])] } : {};
   const app = textApp(engine, { ...guard, ...rest });
   const server = createAdaptorServer({ fetch: app.fetch, hostname: host, overrideGlobalObjects: false });
   if (!('closeIdleConnections' in server)) throw new ConfigError('serveText: expected a server of HTTP/1.1.');

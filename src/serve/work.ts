@@ -1,6 +1,7 @@
 /** @file What a request asks of the engine, and doing it: every choice of every prompt takes a place of its own at the gate. */
-import { InternalError } from '../base/errors.js';
+import { ConfigError, InternalError } from '../base/errors.js';
 import type { TextEngine, TextPiece, TextRequest } from '../llm/text-engine.js';
+import { toPromptError } from './errors.js';
 import type { Release } from './gate.js';
 
 export interface Work {
@@ -9,6 +10,8 @@ export interface Work {
   readonly choices: number;
   /** Of prompt i; each has its own room for an answer. */
   readonly requests: readonly Omit<TextRequest, 'signal'>[];
+  /** The field that the prompts came from: what the engine refuses is in it, for all others were checked. */
+  readonly param: string;
 }
 
 /** How many choices a request has over all prompts. */
@@ -49,7 +52,7 @@ export async function runWork(
   await Promise.all(
     places.map((_, choice) =>
       runChoice(choice).catch((error: unknown) => {
-        if (!signal.aborted) stop.abort(error);
+        if (!signal.aborted) stop.abort(error instanceof ConfigError ? toPromptError(error, work.param) : error);
       }),
     ),
   );

@@ -30,6 +30,7 @@ describe('sampleToken', () => {
   test('topK keeps the k most likely, topP the fewest that reach it, minP those near the first', () => {
     expect(drawn({ topK: 2 }).map((s) => s > 0)).toEqual([false, false, false, false, true, true]);
     // 3.5 has 0.51, 3 has 0.31, 2 has 0.11 …
+    expect(drawn({ topP: 0 }).map((s) => s > 0)).toEqual([false, false, false, false, false, true]);
     expect(drawn({ topP: 0.5 }).map((s) => s > 0)).toEqual([false, false, false, false, false, true]);
     expect(drawn({ topP: 0.6 }).map((s) => s > 0)).toEqual([false, false, false, false, true, true]);
     expect(drawn({ topP: 0.9 }).map((s) => s > 0)).toEqual([true, false, false, false, true, true]);
@@ -47,7 +48,7 @@ describe('sampleToken', () => {
     expect(run(3)).toEqual(run(3));
     expect(run(3)).not.toEqual(run(4));
   });
-  test.each([[{ temperature: -1 }], [{ topP: 0 }], [{ topK: 1.5 }], [{ minP: 2 }], [{ repetitionPenalty: 0 }], [{ seed: -1 }]])(
+  test.each([[{ temperature: -1 }], [{ topP: -0.1 }], [{ topK: 1.5 }], [{ minP: 2 }], [{ repetitionPenalty: 0 }], [{ seed: -1 }]])(
     'refuses %o',
     (options) => {
       expect(() => resolveSampling(options)).toThrow(`${Object.keys(options)[0]} is ${Object.values(options)[0]}. Expected`);

@@ -1,6 +1,6 @@
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
-import { InternalError } from '../../src/base/errors.js';
+import { ConfigError, InternalError } from '../../src/base/errors.js';
 import { failureOf, hi, model, start, until } from './support.js';
 
 /** Pieces of a stream, joined by choice. */
@@ -125,6 +125,18 @@ describe("OpenAI's client, chats", () => {
     const room = engine.contextLength - engine.expect(hi, {}).promptTokens;
     expect(engine.last).toMatchObject({ temperature: 1, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1, stop: [], maxTokens: room });
     expect(engine.last?.seed).toBeUndefined();
+    expect((await post('/v1/chat/completions', { messages: hi, top_p: 0 })).status).toBe(200);
+    expect(engine.last).toMatchObject({ topP: 0 });
+  });
+  it('is told the field of what the engine refuses', async () => {
+    const { post, engine } = await start();
+    for (const [path, body, param] of [
+      ['/v1/completions', { prompt: [999_999] }, 'prompt'],
+      ['/v1/chat/completions', { messages: hi }, 'messages'],
+    ] as const) {
+      engine.fault = { error: new ConfigError('generate: the prompt has token 999999. Expected 0 to 255.'), after: 0 };
+      expect(await failureOf(await post(path, body))).toMatchObject({ status: 400, param, message: expect.stringContaining('999999') });
+    }
   });
 });
 

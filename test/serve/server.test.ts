@@ -218,18 +218,23 @@ describe('who may use it', () => {
 
   it('not under a name that was made to point here', async () => {
     const { server } = await start();
-    const statusFor = (host: string): Promise<number | undefined> =>
+    const asked = (host: string): Promise<{ status: number | undefined; text: string }> =>
       new Promise((resolve, reject) => {
         request({ port: server.port, path: '/v1/models', headers: { host } }, (response) => {
-          response.resume();
-          resolve(response.statusCode);
+          let text = '';
+          response.setEncoding('utf8').on('data', (piece: string) => {
+            text += piece;
+          });
+          response.on('end', () => resolve({ status: response.statusCode, text }));
         })
           .on('error', reject)
           .end();
       });
-    expect(await statusFor('evil.example')).toBe(403);
-    expect(await statusFor(`localhost:${server.port}`)).toBe(200);
-    expect(await statusFor('127.0.0.1')).toBe(200);
+    const refusal = await asked('evil.example');
+    expect(refusal.status).toBe(403);
+    expect(refusal.text).toContain('Expected localhost, 127.0.0.1, [::1].');
+    expect((await asked(`localhost:${server.port}`)).status).toBe(200);
+    expect((await asked('127.0.0.1')).status).toBe(200);
   });
 });
 
