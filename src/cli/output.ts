@@ -4,6 +4,13 @@ import { encodeUtf8 } from '../io/bytes.js';
 /** A line on stdout. */
 export const say = (line = ''): void => void process.stdout.write(`${line}\n`);
 
+/**
+ * What a model says, as a terminal may show it: without the control characters (ESC and those of C1 begin commands that move the cursor, set
+ * titles, write to the clipboard); \n and \t stay. In a file or a pipe it is as it was said.
+ */
+export const said = (text: string, isTerminal: boolean = process.stdout.isTTY === true): string =>
+  isTerminal ? text.replace(/[^\P{Cc}\n\t]/gu, '') : text;
+
 /** 315722 → 315,722. */
 export const thousands = (n: number): string => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ',');
 

@@ -6,7 +6,7 @@ import { encodeUtf8 } from '../../io/bytes.js';
 import type { ChatMessage } from '../../llm/text-engine.js';
 import { requireFolder } from '../datasets.js';
 import type { ChatCommandOptions } from '../language-commands.js';
-import { say, writeJson } from '../output.js';
+import { said, say, writeJson } from '../output.js';
 import { openCommandEngine, requestOf } from './generate.js';
 
 const help = [
@@ -59,7 +59,7 @@ export async function chat(name: string, options: ChatCommandOptions): Promise<v
       const request = requestOf(engine, options, answering.signal);
       const stop = [...request.stop, ...engine.chatStop];
       for await (const piece of engine.generate(prompt(), { ...request, stop })) {
-        process.stdout.write(piece.text);
+        process.stdout.write(said(piece.text));
         reply += piece.text;
       }
     } catch (error) {

@@ -6,7 +6,7 @@ import { useDevice } from '../device.js';
 import { Interrupted } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
 import type { GenerateCommandOptions, LoadOptions, SamplingCommandOptions } from '../language-commands.js';
-import { say, writeJson } from '../output.js';
+import { said, say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
 /** What a command asks of its engine beside its options of loading. */
@@ -67,7 +67,7 @@ export async function generate(name: string, options: GenerateCommandOptions): P
         const request = requestOf(engine, options, signal);
         const seeded = request.seed === undefined ? request : { ...request, seed: request.seed + i };
         for await (const piece of engine.generate(engine.encode(prompt), seeded)) {
-          if (isShown) process.stdout.write(piece.text);
+          if (isShown) process.stdout.write(said(piece.text));
           answer.text += piece.text;
           answer.tokens += piece.tokens;
           if (piece.finish) answer.finish = piece.finish;
@@ -77,7 +77,7 @@ export async function generate(name: string, options: GenerateCommandOptions): P
       }),
     );
     if (answers.length === 1) say();
-    else for (const { prompt, text } of answers) say(`${prompt}${text}\n`);
+    else for (const { prompt, text } of answers) say(`${prompt}${said(text)}\n`);
     if (options.json !== undefined) await writeJson(options.json, { model: name, answers });
   } catch (error) {
     if (!signal.aborted) throw error;

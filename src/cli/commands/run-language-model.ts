@@ -11,7 +11,7 @@ import { useDevice } from '../device.js';
 import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
 import type { RunCommandOptions } from '../language-commands.js';
-import { four, say, shellWord, thousands, writeJson } from '../output.js';
+import { four, said, say, shellWord, thousands, writeJson } from '../output.js';
 import { measureProductRate } from '../product-rate.js';
 import { lockRun } from '../run-lock.js';
 import { parseFlags, settingsText } from '../setting-flags.js';
@@ -61,7 +61,8 @@ export async function runLanguageModel(
       signal: interruption.signal,
       say: (text) => {
         line.clear();
-        say(text);
+        // Samples are in it.
+        say(said(text));
       },
       onWork: (what, share) => line.show(what, share),
       onEstimate: (e) => {
