@@ -114,7 +114,8 @@ const answers = await step('preferences', async (results) => {
 });
 const preferred = await step('prefer', (results) => train('finetune', 'prefer.yaml', 'preferred', results));
 await step('merge', async (results) => {
-  await tenon(['merge', 'preferred', '--out', 'merged', '--json', results]);
+  // A step that was cut off left files that aren't whole.
+  await tenon(['merge', 'preferred', '--out', 'merged', '--overwrite', '--json', results]);
 });
 /** The loss of the answers alone, on captions that no step has seen. */
 const test = (model: string): Promise<Json> =>
@@ -132,7 +133,7 @@ const exports: Json[] = [];
 for (const type of ['f32', 'q8_0'])
   exports.push(
     await step(`export-${type}`, (results) =>
-      tenon(['export', 'merged', '--format', 'gguf', '--type', type, '--out', `model-${type}.gguf`, '--json', results]),
+      tenon(['export', 'merged', '--format', 'gguf', '--type', type, '--out', `model-${type}.gguf`, '--overwrite', '--json', results]),
     ),
   );
 const installed = resolve(values['llama-cpp']);
