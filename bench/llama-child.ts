@@ -87,8 +87,9 @@ function peakBytes(): number {
 export type LlamaMode = 'full' | 'lora' | 'qlora';
 const [batch, tokens] = [4, 256];
 
-async function trainee(folder: string, mode: LlamaMode, dtype: 'f32' | 'bf16'): Promise<CausalLM> {
+async function trainee(folder: string, mode: LlamaMode, dtype: 'f32' | 'bf16', checkpointing: boolean): Promise<CausalLM> {
   const model = languageModel(llamaConfig, { dtype, weightDtype: mode === 'full' ? 'f32' : dtype });
+  model.checkpointBlocks = checkpointing;
   model.ensureBuilt([[1, 2]], false);
   const files = await openSafetensors(folder);
   await readWeights(model, files, 'llama', mode === 'qlora' ? { quantize: { type: 'nf4' } } : {});
@@ -123,8 +124,8 @@ export function llamaServer(): (request: Json) => Promise<object> {
     return model;
   };
   const answers: Record<string, (r: Json) => Promise<object>> = {
-    train: async ({ folder, mode, dtype }) => {
-      model = await trainee(String(folder), mode as LlamaMode, dtype as 'f32');
+    train: async ({ folder, mode, dtype, checkpointing }) => {
+      model = await trainee(String(folder), mode as LlamaMode, dtype as 'f32', checkpointing === true);
       return { trainable: model.trainableWeights.reduce((n, v) => n + v.size, 0) };
     },
     losses: async ({ n, ids, labels }) => {

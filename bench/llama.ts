@@ -106,7 +106,7 @@ async function requireSameLosses(own: PeerProcess, peer: PeerProcess, tolerance:
   return worst;
 }
 
-/** Training steps of 4 × 256 tokens, f32 and bf16; with LoRA, QLoRA's beside PyTorch's LoRA in bf16. */
+/** Training steps of 4 × 256 tokens, f32 and bf16; with LoRA, QLoRA's beside PyTorch's LoRA in bf16, and both with activations computed again. */
 export async function benchLlamaTraining(mode: 'full' | 'lora', options: LlamaOptions): Promise<Result[]> {
   const { say, rounds, filter } = options;
   const python = options.peers ? findPython() : null;
@@ -114,12 +114,18 @@ export async function benchLlamaTraining(mode: 'full' | 'lora', options: LlamaOp
   const parts = [
     { name: `${mode}, f32`, mode, dtype: 'f32' },
     { name: `${mode}, bf16`, mode, dtype: 'bf16' },
-    ...(mode === 'lora' ? ([{ name: 'qlora, bf16', mode: 'qlora', dtype: 'bf16' }] as const) : []),
+    ...(mode === 'lora'
+      ? ([
+          { name: 'qlora, bf16', mode: 'qlora', dtype: 'bf16' },
+          { name: 'lora, f32, checkpointing', mode: 'lora', dtype: 'f32', checkpointing: true },
+          { name: 'qlora, bf16, checkpointing', mode: 'qlora', dtype: 'bf16', checkpointing: true },
+        ] as const)
+      : []),
   ].filter((p) => p.name.includes(filter));
   return withLlama([], say, async (folder) => {
     const results: Result[] = [];
     for (const part of parts) {
-      const request = { do: 'train', folder, mode: part.mode, dtype: part.dtype };
+      const request = { do: 'train', folder, mode: part.mode, dtype: part.dtype, checkpointing: 'checkpointing' in part };
       const own = ours();
       const contenders: Contender[] = [contender(own, `${part.mode}, ${part.dtype}`, false)];
       let peer: PeerProcess | null = null;
