@@ -120,6 +120,14 @@ class Parts {
   }
 }
 
+/** Places of a pass over the batches, padding among them. */
+const places = ({ stats }: TokenBatches): number => stats.tokens / stats.efficiency;
+
+async function placesOfFirst(parts: Parts): Promise<number> {
+  for await (const { x } of parts) return x[0].data.length;
+  return 1;
+}
+
 /** Trains. Throws what fit throws; ConfigError, naming the setting to lower, when memory won't do. */
 export async function trainTokens(model: CausalLM, train: TokenBatches, options: TrainTokensOptions): Promise<TrainTokensResult> {
   const { settings, validation, signal } = options;
@@ -146,9 +154,14 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   const rehearsal = await rehearse(model, parts, {
     beforeRunning: (plan) => requireMemory(model, plan),
   });
+  // What was tried is the first batch; padded ones have several lengths, each with Programs of its own.
+  const perPlace = rehearsal.secondsPerStep / (await placesOfFirst(parts));
+  const { secondsPerStep: _, compileSeconds } = rehearsal;
   // An evaluation is a forward pass: about a third of a step.
-  const evaluated = validation ? (evaluations + 1) * validation.size * (rehearsal.secondsPerStep / 3) : 0;
-  const estimate: Estimate = { ...rehearsal, seconds: total * rehearsal.secondsPerStep + evaluated, peakBytes: peakBytes() };
+  const evaluated = validation ? (evaluations + 1) * places(validation) * (perPlace / 3) : 0;
+  const compiled = compileSeconds * (train.stats.lengths.length - 1 + (validation ? validation.stats.lengths.length / 3 : 0));
+  const seconds = (total / train.size) * places(train) * perPlace + evaluated + compiled;
+  const estimate: Estimate = { ...rehearsal, seconds, peakBytes: peakBytes() };
   options.onEstimate?.(estimate);
 
   const curve: CurvePoint[] = [];
