@@ -44,6 +44,7 @@ export {
   file as writeText,
   llm as fromPretrained,
   llm as loadTokenizer,
+  llm as openEngine,
   llm as openModel,
   llm as savePretrained,
   llm as saveTokenizer,

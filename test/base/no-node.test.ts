@@ -22,7 +22,7 @@ const internal = new Set([
   'sources',
   'readJson',
   'stopTokens',
-  'openEngine',
+  'openBaseModel',
   'LocalEngine',
 ]);
 
