@@ -9,8 +9,8 @@ import { gunzipSync } from 'node:zlib';
 import { loadTokenizer } from 'tenon/llm';
 import { runProgram } from './child.js';
 import { markdownTable, median, type Result, summarize } from './measure.js';
-import { cliProgram, peerProgram } from './paths.js';
-import { asNumber, findPython, PeerProcess } from './peers.js';
+import { cliProgram } from './paths.js';
+import { asNumber, findPython, startPytorch } from './peers.js';
 
 export interface CaptionsOptions {
   readonly rounds: number;
@@ -133,7 +133,7 @@ async function tenon(folder: string, model: string, settings: object, seed: numb
 }
 
 async function pytorch(python: string, folder: string, model: string, mode: string, rate: number, seed: number): Promise<Outcome> {
-  const peer = new PeerProcess('PyTorch', python, ['-B', peerProgram('pytorch_captions.py')], { OMP_WAIT_POLICY: 'PASSIVE' });
+  const peer = startPytorch(python, 'PASSIVE', 'pytorch_captions.py');
   try {
     const reply = await peer.request({ model, folder, mode, rate, seed });
     return {

@@ -14,7 +14,7 @@ export interface ChildResult {
 }
 
 /** Peak of a running process from /proc, or 0 where there is none. */
-function peakOf(pid: number | undefined): number {
+export function peakOf(pid: number | undefined): number {
   try {
     const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
     return line ? Number(line[1]) * 1024 : 0;

@@ -2,7 +2,6 @@
  * @file Our side of the benchmarks of a large model, in a process of its own so that its peak is its own: a Llama of SmolLM2-135M's shape with
  * random weights, trained, or read and gone on with.
  */
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { optimizers } from 'tenon';
@@ -13,6 +12,7 @@ import { openSafetensors, writeSafetensorsFiles } from '#tenon/io/safetensors-fi
 import { ggufEntries } from '#tenon/llm/export.js';
 import { readWeights, weightEntries } from '#tenon/llm/weights.js';
 import { fromHost } from '#tenon/tensor/index.js';
+import { peakOf } from './child.js';
 import type { Json } from './peers.js';
 
 /** SmolLM2-135M's, but for what its weights say. */
@@ -73,15 +73,6 @@ export async function makeLlama(folder: string, types: readonly GgufType[]): Pro
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(tokenizer.config));
   await writeSafetensorsFiles(folder, weightEntries(model));
   for (const type of types) await writeGguf(join(folder, `${type}.gguf`), ggufEntries(llamaConfig, tokenizer, weightEntries(model), type));
-}
-
-/** The largest resident set of this process so far, bytes; 0 where the system doesn't tell. */
-function peakBytes(): number {
-  try {
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
 }
 
 export type LlamaMode = 'full' | 'lora' | 'qlora';
@@ -168,7 +159,7 @@ export function llamaServer(): (request: Json) => Promise<object> {
       const start = Math.max(...all.map((a) => a.first));
       return { firstMs: all[0].first - began, tokensMs: Math.max(...all.map((a) => a.last)) - start };
     },
-    peak: async () => ({ bytes: peakBytes() }),
+    peak: async () => ({ bytes: peakOf(process.pid) }),
   };
   return async (request) => {
     const answer = answers[String(request.do)];

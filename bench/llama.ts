@@ -9,8 +9,8 @@ import { runChild } from './child.js';
 import { type LlamaMode, llamaConfig } from './llama-child.js';
 import { productRate, readRate } from './machine.js';
 import { type Contender, type Result, race, withRates } from './measure.js';
-import { benchProgram, peerProgram } from './paths.js';
-import { asNumber, findPython, type Json, PeerProcess, startLlamaCpp, waitPolicies } from './peers.js';
+import { benchProgram } from './paths.js';
+import { asNumber, findPython, type Json, PeerProcess, startLlamaCpp, startPytorch, waitPolicies } from './peers.js';
 
 export interface LlamaOptions {
   readonly rounds: number;
@@ -69,8 +69,7 @@ async function bestPytorch(
 ): Promise<{ process: PeerProcess; configuration: string }> {
   const ways = waitPolicies.flatMap((policy) => [false, true].map((foreach) => ({ policy, foreach })));
   const start = async ({ policy, foreach }: (typeof ways)[number]): Promise<PeerProcess> => {
-    const env: Record<string, string> = policy === 'PASSIVE' ? { OMP_WAIT_POLICY: 'PASSIVE' } : {};
-    const process = new PeerProcess('PyTorch', python, ['-B', peerProgram('pytorch_llama.py')], env);
+    const process = startPytorch(python, policy, 'pytorch_llama.py');
     await process.request({ ...request, foreach, threads });
     return process;
   };

@@ -95,9 +95,9 @@ export function findPython(): string | null {
 export const waitPolicies = ['PASSIVE', 'default'] as const;
 export type WaitPolicy = (typeof waitPolicies)[number];
 
-export function startPytorch(python: string, policy: WaitPolicy = 'PASSIVE'): PeerProcess {
+export function startPytorch(python: string, policy: WaitPolicy = 'PASSIVE', program = 'pytorch.py'): PeerProcess {
   const env: Record<string, string> = policy === 'PASSIVE' ? { OMP_WAIT_POLICY: 'PASSIVE' } : {};
-  return new PeerProcess('PyTorch', python, ['-B', peerProgram('pytorch.py')], env);
+  return new PeerProcess('PyTorch', python, ['-B', peerProgram(program)], env);
 }
 
 interface Variation {

@@ -5,14 +5,13 @@ test_2016_flickr.json. Answers {"seconds" of training, "before", "after": nats a
 """
 import json
 import math
-import sys
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pytorch_llama import read_safetensors
+from pytorch_llama import read_safetensors, serve
 
 NF4 = torch.tensor(
     [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334]
@@ -125,9 +124,4 @@ def answer(request):
     return {"seconds": time.perf_counter() - began, "before": before, "after": evaluate(model, test)}
 
 
-for line in sys.stdin:
-    try:
-        reply = answer(json.loads(line))
-    except Exception as error:  # the other side names whom it comes from
-        reply = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(reply), flush=True)
+serve(answer)

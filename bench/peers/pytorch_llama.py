@@ -150,7 +150,7 @@ def answer(request):
     raise ValueError(f"unknown request {what}")
 
 
-def serve():
+def serve(answer):
     for line in sys.stdin:
         try:
             reply = answer(json.loads(line))
@@ -160,4 +160,4 @@ def serve():
 
 
 if __name__ == "__main__":
-    serve()
+    serve(answer)

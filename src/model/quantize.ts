@@ -110,11 +110,11 @@ async function packTable(model: AnyModel, layer: Embedding, options: QuantizeOpt
   const module = modulePath(layer);
   const { embeddings } = layer;
   const width = embeddings.shape[1];
-  const isSkipped = options.skip?.some((name) => module === name || module.endsWith(`.${name}`));
-  if (isSkipped || width % Q8_0_BLOCK !== 0 || layer.options.maskZero) {
+  const skipped = isSkipped(module, options.skip);
+  if (skipped || width % Q8_0_BLOCK !== 0 || layer.options.maskZero) {
     report.left.push({
       module,
-      reason: isSkipped ? 'skipped' : `rows of ${width} are no multiple of ${Q8_0_BLOCK}, or a mask is made of them`,
+      reason: skipped ? 'skipped' : `rows of ${width} are no multiple of ${Q8_0_BLOCK}, or a mask is made of them`,
     });
     return;
   }
@@ -135,9 +135,12 @@ export async function dequantizeModel(model: AnyModel): Promise<void> {
   for (const layer of layersOf(model)) if (layer instanceof Quantized) replaceLayers(model, new Map([[layer, await layer.restore()]]));
 }
 
+const isSkipped = (module: string, skip: readonly string[] = []): boolean =>
+  skip.some((name) => module === name || module.endsWith(`.${name}`));
+
 /** Why a layer isn't quantized, or null. */
 function whyNot(layer: Packable, module: string, type: QuantizeOptions['type'], skip: readonly string[]): string | null {
-  if (skip.some((name) => module === name || module.endsWith(`.${name}`))) return 'skipped';
+  if (isSkipped(module, skip)) return 'skipped';
   const inputs = layer.kernel.size / layer.options.units;
   if (type === 'q8_0' && inputs % Q8_0_BLOCK !== 0) return `${inputs} inputs are no multiple of ${Q8_0_BLOCK}`;
   if (layer.kernel.dtype === type) return `${type} already`;

@@ -125,7 +125,7 @@ export class Quantized extends Layer<QuantizedOptions> {
     return this.inputs % NF4_BLOCK === 0;
   }
 
-  /** Takes a packed weight for its own, without a copy. */
+  /** Takes a packed weight for its own. */
   fill(packed: PackedWeight): void {
     const put = (v: Variable | null, data: TypedArray): void => v?.fill(data);
     if (packed.type === 'q8_0') {
