@@ -9,19 +9,9 @@ import { ReferenceDevice } from '../../src/device/reference/reference.js';
 import { ops as o } from '../../src/graph/builder.js';
 import { makeNode, type Node } from '../../src/graph/node.js';
 import type { Variable } from '../../src/graph/variable.js';
-import type { TargetInfo } from '../../src/kernel/target.js';
 import { conforms, feed, fill } from '../conformance/harness.js';
+import { target } from './target.js';
 
-const target: TargetInfo = {
-  lanes: 16,
-  registers: 32,
-  hasFma: true,
-  elements: 'none',
-  threads: 2,
-  l1: 32768,
-  l2: 1 << 20,
-  maxBuffer: 2 ** 31,
-};
 const labels = (outputs: Node[]) => compileGraph({ outputs, writes: [] }, target).program.calls.map((c) => c.kernel.label);
 
 describe('fusion', () => {

@@ -6,17 +6,8 @@ import { ops as o } from '../../src/graph/builder.js';
 import type { Node } from '../../src/graph/node.js';
 import type { TargetInfo } from '../../src/kernel/target.js';
 import { devices, type Feed, feed, fill, runOn } from '../conformance/harness.js';
+import { target } from './target.js';
 
-const target: TargetInfo = {
-  lanes: 16,
-  registers: 32,
-  hasFma: true,
-  elements: 'none',
-  threads: 2,
-  l1: 32768,
-  l2: 1 << 20,
-  maxBuffer: 2 ** 31,
-};
 const [N, K] = [576, 1536];
 const q8 = (): Node => {
   const scale = o.broadcast(o.reshape(feed('f32', [N, K / 32]).node, [N, K / 32, 1]), [N, K / 32, 32]);
