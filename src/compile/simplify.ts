@@ -242,7 +242,8 @@ export function simplify(roots: readonly Node[]): Node[] {
   const settle = (node: Node): Node => {
     const known = done.get(node);
     if (known) return known;
-    for (const n of topological([node])) {
+    for (const n of topological([node], done)) {
+      // Settling one may settle others of this list.
       if (done.has(n)) continue;
       const inputs = n.inputs.map((i) => done.get(i) as Node);
       const current = inputs.every((x, i) => x === n.inputs[i]) ? n : ops.make(n.op, inputs, n.arg as never);

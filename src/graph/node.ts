@@ -36,18 +36,22 @@ export interface HostBuffer {
 }
 
 /**
- * All nodes reachable from `roots`, inputs before users, without recursion (graphs may be deep).
+ * All nodes reachable from `roots`, inputs before users, without recursion (graphs may be deep). Nodes that `done` has are
+ * left out, with what only they lead to.
  */
-export function topological(roots: readonly Node[]): Node[] {
+export function topological(roots: readonly Node[], done: { has(node: Node): boolean } = new Set()): Node[] {
   const order: Node[] = [];
   const state = new Map<Node, number>();
-  const stack: Node[] = [...roots].reverse();
+  const stack: Node[] = roots.filter((r) => !done.has(r)).reverse();
   while (stack.length > 0) {
     const node = stack[stack.length - 1];
     const seen = state.get(node);
     if (seen === undefined) {
       state.set(node, 0);
-      for (let i = node.inputs.length - 1; i >= 0; i--) if (!state.has(node.inputs[i])) stack.push(node.inputs[i]);
+      for (let i = node.inputs.length - 1; i >= 0; i--) {
+        const input = node.inputs[i];
+        if (!state.has(input) && !done.has(input)) stack.push(input);
+      }
     } else {
       stack.pop();
       if (seen === 0) {
