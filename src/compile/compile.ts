@@ -14,6 +14,7 @@ import { kernelIdentity, printKernel } from '../kernel/print.js';
 import type { BufferPlan, KernelCall, Program } from '../kernel/program.js';
 import type { TargetInfo } from '../kernel/target.js';
 import { aliasParams } from './alias.js';
+import { Alike } from './alike.js';
 import { copyKernel } from './elementwise.js';
 import { fuse, type Group, nodesRead } from './fuse.js';
 import { type LoweredCall, lowerGroup, temporary } from './lower.js';
@@ -74,13 +75,23 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
     kernels.set(key, known);
     return known;
   };
-  const fused = chainRows(fusion, target).flatMap((g): LoweredCall[] => {
-    if ('rows' in g) {
-      const waits = new Set(g.groups.flatMap((x) => [...x.waits]));
-      const call = lowerChain(g, target, (n) => isOwn(n, g));
-      return [{ ...call, kernel: once(call.kernel), waits }];
-    }
-    return size(g.shape) === 0 ? [] : lowerGroup(g, target).map((c) => ({ ...c, kernel: once(c.kernel), waits: g.waits }));
+  const alike = new Alike();
+  const lowered = (groups: readonly Group[], context: string, own: (n: Node) => boolean, lower: () => LoweredCall[]): LoweredCall[] => {
+    const waits = new Set(groups.flatMap((g) => [...g.waits]));
+    return alike.lower(groups, context, own, () => lower().map((c) => ({ ...c, kernel: once(c.kernel) }))).map((c) => ({ ...c, waits }));
+  };
+  const fused = chainRows(fusion, target).flatMap((g) => {
+    if (!('rows' in g))
+      return size(g.shape) === 0
+        ? []
+        : lowered(
+            [g],
+            '',
+            () => false,
+            () => lowerGroup(g, target),
+          );
+    const own = (n: Node): boolean => isOwn(n, g);
+    return lowered(g.groups, `${g.rows} rows of ${g.columns}`, own, () => [lowerChain(g, target, own)]);
   });
   const calls = [...fused, ...sparse.map((s) => s.call)];
 

@@ -77,6 +77,18 @@ class Lifetimes {
     return { during, remaining, freed };
   }
 
+  /** The same of a call and of the one that waits for it alone: what is copied for a product counts with the product. */
+  #withNext(call: number, left: number[], open: readonly number[]): { remaining: number; freed: number } {
+    const own = this.#change(call, left);
+    const waiting = this.#after[call].filter((c) => open[c] === 1);
+    if (waiting.length !== 1 || own.remaining <= 0) return own;
+    const { buffers } = this.#calls[call];
+    for (const b of buffers) left[b]--;
+    const next = this.#change(waiting[0], left);
+    for (const b of buffers) left[b]++;
+    return { remaining: own.remaining + next.remaining, freed: own.freed + next.freed };
+  }
+
   /** Live bytes while each call of an order runs. */
   #profile(order: readonly number[]): number[] {
     const left = [...this.#users];
@@ -119,7 +131,7 @@ class Lifetimes {
         const list = ready[i];
         if (list.length === 0) ready.splice(i, 1);
         for (let at = 0; at < list.length; at++) {
-          const { remaining, freed } = this.#change(list[at], left);
+          const { remaining, freed } = this.#withNext(list[at], left, open);
           const cost = remaining - freed;
           if (cost < (best?.cost ?? little)) best = { list, at, cost };
           // What waits for nobody runs in the given order.

@@ -11,16 +11,17 @@ import { unpadded } from './narrow.js';
 import { rewriteConv } from './rewrite-conv.js';
 import { isSource, isView } from './views.js';
 
-/** Structure of a node over already interned inputs; equal keys are equal values. */
-function keyOf(node: Node): string {
-  let arg: string;
-  if (isOp(node, 'variable')) arg = `${node.arg.variable.id}@${node.arg.version}`;
-  else if (isOp(node, 'buffer')) arg = `#${bufferId(node.arg.data)}`;
-  else if (isOp(node, 'constant')) arg = Object.is(node.arg.value, -0) ? '-0' : String(node.arg.value);
-  else
-    arg = node.arg === undefined ? '' : JSON.stringify(node.arg, (_, v) => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v));
-  return `${node.op}(${node.inputs.map((i) => i.id).join(',')})${arg}:${node.dtype}[${node.shape.join(',')}]`;
+/** The attribute of a node as text. */
+export function argKey(node: Node): string {
+  if (isOp(node, 'variable')) return `${node.arg.variable.id}@${node.arg.version}`;
+  if (isOp(node, 'buffer')) return `#${bufferId(node.arg.data)}`;
+  if (isOp(node, 'constant')) return Object.is(node.arg.value, -0) ? '-0' : String(node.arg.value);
+  return node.arg === undefined ? '' : JSON.stringify(node.arg, (_, v) => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v));
 }
+
+/** Structure of a node over already interned inputs; equal keys are equal values. */
+const keyOf = (node: Node): string =>
+  `${node.op}(${node.inputs.map((i) => i.id).join(',')})${argKey(node)}:${node.dtype}[${node.shape.join(',')}]`;
 
 const bufferIds = new WeakMap<object, number>();
 let nextBufferId = 0;

@@ -5,7 +5,7 @@
 import { ConfigError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
-import { isOp, type Node } from '../graph/node.js';
+import { isOp, makeNode, type Node } from '../graph/node.js';
 import { rewrite } from './rewrite.js';
 import { realized } from './state.js';
 import { Storage } from './storage.js';
@@ -90,7 +90,9 @@ export function template(c: Capture, liftConstants: boolean): Node[] {
       if (place !== undefined) return ops.input(place, `x${place}`, node.shape, node.dtype);
     }
     const scalar = lifted.get(node);
-    return scalar === undefined ? null : ops.broadcast(ops.input(scalar, `x${scalar}`, [], node.dtype), node.shape);
+    if (scalar !== undefined) return ops.broadcast(ops.input(scalar, `x${scalar}`, [], node.dtype), node.shape);
+    // A copy: what the request's own nodes stand for would live as long as the template.
+    return node.inputs.length === 0 ? makeNode(node.op, [], node.arg, node.dtype, node.shape) : null;
   });
 }
 
