@@ -8,7 +8,7 @@ import type { ByteSource } from '../io/source.js';
 import { Layer, type LayerOptions, type PartialShape } from '../layers/layer.js';
 import { deserialize, serialize } from '../layers/registry.js';
 import type { Optimizer } from '../optimizers/index.js';
-import { isTensor, type Tensor, type TensorSpec, zeros } from '../tensor/index.js';
+import { isTensor, shapesOnly, type Tensor, type TensorSpec, zeros } from '../tensor/index.js';
 import type { Batch, ClassWeight, Data, DataLike } from '../train/batch.js';
 import { toColumns } from '../train/batch.js';
 import type { History } from '../train/callbacks/history.js';
@@ -93,7 +93,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
     this.checkInputs(inputs, who);
     if (this.built && this.#outputSpecs) return;
     const list = this.#standIns(inputs, inputs[0]?.shape[0] ?? 1);
-    const out = this.#flat(this.apply<Tensor | Tensor[]>(list.length === 1 ? list[0] : list, { training: false }));
+    const out = shapesOnly(() => this.#flat(this.apply<Tensor | Tensor[]>(list.length === 1 ? list[0] : list, { training: false })));
     this.clearLosses();
     this.#outputSpecs = out.map((t) => ({ shape: [null, ...t.shape.slice(1)], dtype: t.dtype }));
   }
@@ -105,7 +105,7 @@ export abstract class Model<Y extends Outputs = Tensor, O extends ModelOptions =
     checkInputShapes(inputs, shapes, this.inputNames, who);
   }
   #standIns(inputs: readonly TensorSpec[], batch: number): Tensor[] {
-    // Lazy and never computed: only shapes flow.
+    // Lazy and never computed.
     return inputs.map((s) => zeros([batch, ...s.shape.slice(1)], s.dtype));
   }
   #flat(out: Tensor | readonly Tensor[]): readonly Tensor[] {

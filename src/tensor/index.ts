@@ -24,7 +24,7 @@ export * from './ops-shape.js';
 export type { RandomOptions } from './random.js';
 export * as random from './random.js';
 export { globalRandomState, type RandomSnapshot, RandomState, setRandomSeed } from './random-state.js';
-export { clearProgramCache, flushWrites, programCacheSize, realize, realizeSync } from './realize.js';
+export { clearProgramCache, flushWrites, programCacheSize, realize, realizeSync, shapesOnly } from './realize.js';
 export { compileStep, Step, type StepInput, type StepOptions } from './step.js';
 export { fromNode, type HostArray, isTensor, type Readable, Tensor, type TensorLike } from './tensor.js';
 export { hoist, Trace, type TracedGraph, trace as traceFunction } from './trace.js';

@@ -6,7 +6,7 @@
 import { allocate, encode } from '../base/dtype.js';
 import { DeviceError, InternalError } from '../base/errors.js';
 import { size } from '../base/shape.js';
-import type { Node } from '../graph/node.js';
+import { isOp, type Node } from '../graph/node.js';
 import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, plainDevice, type Slot } from './engine.js';
 import { type PendingWrite, pendingWrites, realized, state } from './state.js';
@@ -123,7 +123,7 @@ function prepare(tensors: readonly Tensor[], writes: Iterable<PendingWrite>): Jo
   for (const t of tensors) need(t.node);
   if (state.gradDepth === 0) {
     settleReady();
-    for (const w of writes) if (w.pendingNode) need(w.pendingNode);
+    for (const w of writes) if (w.pendingNode && !settleZeros(w, w.pendingNode)) need(w.pendingNode);
   }
   if (outputs.size === 0) return null;
   const c = capture([...outputs]);
@@ -138,6 +138,20 @@ function settleReady(): void {
       w.settle(at.arg);
     } else if (!w.pendingNode) pendingWrites.delete(w);
   }
+}
+
+/** Fewer elements are computed with the rest: in the plain device's arrays, which need no device to be idle. */
+const LEAST_ZEROS = 4096;
+/**
+ * Zeros of a Variable (an optimizer's slots) become a fresh buffer that nobody else was shown: the first Program that overwrites
+ * them needs no copy of them. False: `node` is something else.
+ */
+function settleZeros(write: PendingWrite, node: Node): boolean {
+  const device = currentDevice();
+  if (!isOp(node, 'constant') || node.arg.value !== 0 || size(node.shape) < LEAST_ZEROS || !device.readSync) return false;
+  write.settle(Storage.on(device, device.allocate(node.dtype, size(node.shape)), node.dtype, node.shape));
+  pendingWrites.delete(write);
+  return true;
 }
 
 /** Arguments of a run: leaves, lifted constants and fresh outputs, as the slots say. */
@@ -276,9 +290,20 @@ export const depthOfAll = (nodes: readonly Node[]): number => nodes.reduce((d, n
 
 /** Realizes a tensor whose chain has grown long, where the device can do that here and now. */
 export function chainLimit(tensor: Tensor): void {
-  if (state.trace || state.gradDepth > 0) return;
+  if (state.trace || state.gradDepth > 0 || state.shapesOnly) return;
   const node = tensor.node;
   if (depthOf(node) <= CHAIN_LIMIT) return;
   // When it cannot, trying again at every step would be quadratic: wait for as many steps again.
   if (!tryRealizeSync([tensor])) setDepth(node, 0);
+}
+
+/** Runs `fn`, of whose tensors only shapes and dtypes are wanted: a deep model's chain isn't computed on the way. */
+export function shapesOnly<T>(fn: () => T): T {
+  const before = state.shapesOnly;
+  state.shapesOnly = true;
+  try {
+    return fn();
+  } finally {
+    state.shapesOnly = before;
+  }
 }

@@ -8,7 +8,9 @@ export const state: {
   trace: Trace | null;
   /** Open `grad` calls: inside them nodes keep their identity. */
   gradDepth: number;
-} = { trace: null, gradDepth: 0 };
+  /** Whether nobody wants more than the shapes of what is made now. */
+  shapesOnly: boolean;
+} = { trace: null, gradDepth: 0, shapesOnly: false };
 
 /** Node → the buffer node with its value. Tensors derived before the realization find the value here. */
 export const realized = new WeakMap<Node, Node<'buffer'>>();
