@@ -151,6 +151,12 @@ export const planText = (p: VectorPlan): string =>
     p.split,
   ].join(' ');
 
+/**
+ * Bytes of the largest matrix that is copied whole, but for rows of floats (which gain a third): a copy of a vocabulary's table takes
+ * the memory of the table again, and panels of it are as quick.
+ */
+const largestCopy = 2 ** 25;
+
 /** Plans with the columns `vectorAt` as the vector dim, the quickest by the model first; none if no tile (`only`: of so many vectors) fits. */
 export function planVector(c: Contraction, vectorAt: number, target: TargetInfo, only?: number): VectorPlan[] {
   if (c.a.element || (c.b.pair !== undefined && axes(c.cols)[vectorAt]?.a)) return [];
@@ -317,7 +323,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const inItem = panels ? 'panel' : null;
   weigh(false, inItem, 1, panelSteps);
   /** What is decoded or widened never lies in memory whole. */
-  const mayBeWhole = !isFormula && (isPaired || c.b.dtype === 'f32');
+  const mayBeWhole = !isFormula && (isPaired || c.b.dtype === 'f32') && repeat * vector.extent * steps * 4 <= largestCopy;
   const canCopyB = panels && mayBeWhole;
   if (canCopyB && last) weigh(false, 'once', 1, panelSteps);
   // With A's rows adjacent in memory the next tile uses the same lines: keep them in L1 until then.
@@ -327,7 +333,7 @@ export function planVector(c: Contraction, vectorAt: number, target: TargetInfo,
   const linesOfA = tiled.a === 1 ? steps * 64 : tile.rows[0].size * whole.extent * steps * 4;
   const isNear = linesOfA <= target.l1 / 2 && (tiled.a !== 1 || steps <= linesKept(Math.abs(last?.a ?? 1) * 4, target.l1) / 2);
   /** A copy is in order of steps, each with one element of A for a row. */
-  const canCopy = last !== undefined && whole === unit && !aVaries;
+  const canCopy = last !== undefined && whole === unit && !aVaries && (!isPaired || repeat * rows * steps * 4 <= largestCopy);
   for (const wanted of [4, 8, 16, 32, 64].filter((g) => g < 2 * colTiles && g * steps * panelWidth * 4 <= target.l2 * 0.6)) {
     const group = Math.min(wanted, colTiles);
     if (isNear) weigh(false, 'panel', group, steps, true);
