@@ -12,9 +12,9 @@ import { build, type Metafile } from 'esbuild';
  * a method may ask for at once is there whether it is asked for or not: 6,000 of methods of tensors, 9,000 of metrics, losses, schedules,
  * optimizers and initializers; 3,000 the reference device, which a page without a worker computes on. Esbuild adds 4,000: safetensors, which
  * files of models share with index.ts, and two chunks in place of one. Thin products, operands decoded as they are loaded, rows put in place and
- * the order that keeps few bytes alive came with language models: 8,000 more.
+ * the order that keeps few bytes alive came with language models: 8,000 more, and 300 that lower alike layers once.
  */
-const BUDGET = 146_000;
+const BUDGET = 146_400;
 const ENTRY = 'scripts/tutorial-program.ts';
 
 export interface BundleReport {

@@ -67,7 +67,7 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
   const again = new Set(topological(roots).flatMap((n) => (isOp(n, 'barrier') ? [behindBarriers(n)] : [])));
   const isOwn = (n: Node, chain: Chain): boolean =>
     !stored.has(n) && !again.has(n) && (readers.get(n) ?? []).every((g) => chain.groups.includes(g));
-  // The layers of a deep model are alike: each kernel is kept once, or their bodies would take more memory than the model.
+  // Each kernel is kept once, or the bodies of a deep model's would take more memory than the model.
   const kernels = new Map<string, Kernel>();
   const once = (kernel: Kernel): Kernel => {
     const key = `${kernel.label}\n${kernel.flops} ${kernel.bytes}\n${kernelIdentity(kernel)}`;

@@ -12,7 +12,7 @@ import { floatNode, indexNode, toNode } from './operand.js';
 import { fromNode, type Tensor, type TensorLike } from './tensor.js';
 
 export interface LinearCrossEntropyOptions {
-  /** Rows whose scores are in memory together. Default: as many as make 64 MiB of scores, 128 at least. */
+  /** Rows whose scores are in memory together. Default: as many as make 24 MiB of scores, 128 at least. */
   chunkRows?: number;
   /** Labels of this number have no loss (default −100). */
   ignoreIndex?: number;
@@ -20,7 +20,7 @@ export interface LinearCrossEntropyOptions {
   labelSmoothing?: number;
 }
 
-const chunkBytes = 64 * 2 ** 20;
+const chunkBytes = 24 * 2 ** 20;
 /** Fewer rows would leave the products waiting for the matrix. */
 const leastRows = 128;
 
