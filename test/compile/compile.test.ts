@@ -52,6 +52,16 @@ describe('fusion', () => {
     expect(program.calls.map((c) => c.kernel.label).filter((l) => l !== 'slice')).toEqual(['attention', 'attentionGrad']);
     expect(Math.max(...program.buffers.map((b) => b.size))).toBeLessThanOrEqual(3 * 512 * 2 * 16);
   });
+  it('lowers what is alike once', () => {
+    const layer = (x: Node): Node => o.tanh(o.dot(x, feed('f32', [32, 32]).node, { batch: [[], []], contract: [[1], [0]] }));
+    let x = feed('f32', [16, 32]).node;
+    for (let i = 0; i < 6; i++) x = layer(x);
+    const { program } = compileGraph({ outputs: [x], writes: [] }, target);
+    expect(program.calls).toHaveLength(6);
+    expect(new Set(program.calls.map((c) => c.kernel)).size).toBe(1);
+    // Each reads its own matrix.
+    expect(new Set(program.calls.flatMap((c) => c.buffers)).size).toBe(13);
+  });
   it('computes an elementwise chain with several results once', () => {
     const x = feed('f32', [64]).node;
     const e = o.exp(x);

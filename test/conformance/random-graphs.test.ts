@@ -22,4 +22,22 @@ describe.each(all.map((d) => ({ name: d.name, device: d })))('$name', ({ name, d
       { numRuns: name === 'reference' ? runs * 5 : Math.ceil(runs / 4), seed: 11 },
     );
   }, 600_000);
+
+  it('computes alike graphs in one program, whose groups are lowered once, each of its own operands', async () => {
+    const inOne = async (graphs: readonly ReturnType<typeof randomGraph>[]): Promise<void> =>
+      conforms(
+        device,
+        graphs.flatMap((g) => g.outputs),
+        graphs.flatMap((g) => g.feeds),
+        3e-4,
+      );
+    const choices = fc.array(fc.nat(1000), { minLength: 40, maxLength: 80 });
+    await fc.assert(
+      // The last differs from the first in what it ends with.
+      fc.asyncProperty(choices, fc.integer({ min: 1, max: 8 }), (list, steps) =>
+        inOne([randomGraph(list, steps), randomGraph(list, steps), randomGraph(list, steps + 1)]),
+      ),
+      { numRuns: name === 'reference' ? runs : Math.ceil(runs / 10), seed: 12 },
+    );
+  }, 600_000);
 });
