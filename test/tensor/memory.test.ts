@@ -36,6 +36,35 @@ describe('realization', () => {
     expect(dropped.deref()).toBeUndefined();
     expect(Array.from(await kept.data())).toEqual([1, 1]);
   });
+  it('lets go of computed values that come from constants alone, whose Programs are kept', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const content = await (async () => {
+      const x = tn.arange(0, 5000).mul(2);
+      await x.data();
+      return new WeakRef(x.node.arg as object);
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    collect();
+    expect(content.deref()).toBeUndefined();
+  });
+  it('computes nothing where only shapes are wanted', () => {
+    const x = tn.shapesOnly(() => {
+      let y = tn.zeros([3]);
+      for (let i = 0; i < 2000; i++) y = y.add(tn.arange(0, 3));
+      return y;
+    });
+    expect(x.shape).toEqual([3]);
+    expect(topological([x.node]).length).toBeGreaterThan(2000);
+  });
+  it('gives zeros of Variables memory that nobody else was shown', async () => {
+    const v = tn.variable(tn.zeros([100, 100]));
+    await tn.flushWrites();
+    expect(v.storage.isShared).toBe(false);
+    expect((await v.data()).every((x) => x === 0)).toBe(true);
+    v.assignAdd(1);
+    expect((await v.data()).every((x) => x === 1)).toBe(true);
+  });
   it('keeps long chains short', async () => {
     let x = tn.tensor([0]);
     for (let i = 0; i < 20000; i++) x = x.add(1);
