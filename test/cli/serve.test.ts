@@ -163,10 +163,10 @@ describe('the command', () => {
   });
 
   it('quits at the second Ctrl-C', async () => {
-    const { child, ended, url } = launch({});
+    const { child, out, ended, url } = launch({});
     const stream = await ask(await url, { max_tokens: 99, stream: true });
     child.kill('SIGINT');
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    while (!out.stderr.includes('stopping')) await new Promise((resolve) => setTimeout(resolve, 20));
     child.kill('SIGINT');
     expect(await ended).toBe(130);
     await stream.text().catch(() => undefined);

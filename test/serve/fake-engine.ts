@@ -74,6 +74,8 @@ export class FakeEngine implements TextEngine {
   last: TextRequest | null = null;
   /** Thrown by the next call: at once, or after so many tokens. */
   fault: { readonly error: Error; readonly after: number } | null = null;
+  /** No token is made before it is over. */
+  held: Promise<void> = Promise.resolve();
   readonly #milliseconds: number;
   readonly #word: ((step: number) => string) | undefined;
 
@@ -120,6 +122,7 @@ export class FakeEngine implements TextEngine {
   }
   async #step(signal: AbortSignal | undefined): Promise<void> {
     await new Promise((resolve) => (this.#milliseconds === 0 ? setImmediate(resolve) : setTimeout(resolve, this.#milliseconds)));
+    await this.held;
     signal?.throwIfAborted();
   }
 
