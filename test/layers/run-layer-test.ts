@@ -3,9 +3,11 @@
  * against finite differences, the mask. Every layer goes through it with several configs.
  */
 import { expect } from 'vitest';
+import { size } from '../../src/base/shape.js';
 import { deserializeLayer } from '../../src/layers/all.js';
 import { input, type Layer, maskOf, type PartialShape, serializeLayer } from '../../src/layers/index.js';
-import { type DType, random, type Tensor, tensor, valueAndGrad } from '../../src/tensor/index.js';
+import { type DType, realize, type Tensor, tensor, valueAndGrad } from '../../src/tensor/index.js';
+import { uniform } from '../graph/support.js';
 
 type Shapes = readonly number[] | readonly (readonly number[])[];
 export interface LayerTest {
@@ -32,12 +34,18 @@ const BATCH = 2;
 const isList = (s: Shapes): s is readonly (readonly number[])[] => Array.isArray(s[0]);
 const shapesOf = (s: Shapes): readonly (readonly number[])[] => (isList(s) ? s : [s as readonly number[]]);
 
+/**
+ * Data from outside, no formulas: a device with a compiler has the same few kernels for all that is computed from them, whatever they hold.
+ * In [low, high).
+ */
+const data = (shape: readonly number[], low: number, high: number, seed: number): Float32Array =>
+  Float32Array.from(uniform(size(shape), 7919 * seed, low, high));
 function samples(t: LayerTest, seed: number): Tensor[] {
-  return shapesOf(t.input).map((s, i) =>
-    t.dtype && t.dtype !== 'f32'
-      ? random.randint([BATCH, ...s], 0, t.below ?? 256, { seed: seed + i, dtype: t.dtype })
-      : random.uniform([BATCH, ...s], -1, 1, { seed: seed + i }),
-  );
+  return shapesOf(t.input).map((s, i) => {
+    const shape = [BATCH, ...s];
+    if (!t.dtype || t.dtype === 'f32') return tensor(data(shape, -1, 1, seed + i), { shape });
+    return tensor(data(shape, 0, t.below ?? 256, seed + i).map(Math.floor), { shape, dtype: t.dtype });
+  });
 }
 
 /** Runs all checks on a layer that is not built yet. */
@@ -67,7 +75,7 @@ export async function runLayerTest(layer: Layer, t: LayerTest): Promise<void> {
   // Values that aren't all 0 or 1, so that each weight matters; positive where they are variances.
   layer.setWeights(
     layer.weights.map((w, i) =>
-      w.dtype === 'i32' ? w.read() : random.uniform(w.shape, w.name.endsWith('variance') ? 0.5 : -0.8, 1, { seed: 100 + i }),
+      w.dtype === 'i32' ? w.read() : tensor(data(w.shape, w.name.endsWith('variance') ? 0.5 : -0.8, 1, 100 + i), { shape: w.shape }),
     ),
   );
   const kept = await Promise.all(layer.getWeights().map((w) => w.array()));
@@ -106,37 +114,44 @@ export async function runLayerTest(layer: Layer, t: LayerTest): Promise<void> {
 /** Derivatives along one random direction of each input and each trainable weight, against central differences. */
 async function checkGradients(layer: Layer, xs: readonly Tensor[], call: (l: Layer, xs: readonly Tensor[]) => Tensor): Promise<void> {
   const h = 2e-3;
-  const probe = random.uniform(call(layer, xs).shape, -1, 1, { seed: 50 });
+  const { shape } = call(layer, xs);
+  const probe = tensor(data(shape, -1, 1, 50), { shape });
   const weights = layer.trainableWeights;
-  const before = layer.weights.map((w) => w.read());
-  const value = async (inputs: readonly Tensor[]): Promise<number> => call(layer, inputs).mul(probe).sum().item();
-  const close = (numeric: number, exact: number, what: string): void => {
-    expect(
-      Math.abs(numeric - exact) / Math.max(1, Math.abs(exact)),
-      `${what}: ${numeric} by differences, ${exact} by the gradient`,
-    ).toBeLessThan(0.02);
-  };
-  const [, inputGradients] = valueAndGrad(
-    (...inputs: Tensor[]) => call(layer, inputs).mul(probe).sum(),
+  const before = await Promise.all(layer.getWeights().map(async (w) => tensor(await w.data(), { shape: w.shape })));
+  const loss = (inputs: readonly Tensor[]): Tensor => call(layer, inputs).mul(probe).sum();
+  const [, ofInputs] = valueAndGrad(
+    (...inputs: Tensor[]) => loss(inputs),
     xs.map((_, i) => i),
   )(...xs);
-  for (const [i, x] of xs.entries()) {
-    const d = random.uniform(x.shape, -1, 1, { seed: 60 + i });
-    const moved = (s: number): Tensor[] => xs.map((other, j) => (j === i ? other.add(d.mul(s)) : other));
-    const numeric = ((await value(moved(h))) - (await value(moved(-h)))) / (2 * h);
-    close(numeric, await inputGradients[i].mul(d).sum().item(), `input ${i}`);
-  }
   layer.setWeights(before);
-  const { gradients } = valueAndGrad(() => call(layer, xs).mul(probe).sum(), weights);
+  const { gradients: ofWeights } = valueAndGrad(() => loss(xs), weights);
+  await realize([...ofInputs, ...ofWeights]);
+
+  /** `point`, and how to look at the layer with other data in its place. */
+  const compare = async (point: Tensor, gradient: Tensor, seed: number, what: string, at: (moved: Tensor) => Promise<number>) => {
+    const direction = data(point.shape, -1, 1, seed);
+    const [values, slope] = [await point.data(), await gradient.data()];
+    const moved = (s: number): Tensor =>
+      tensor(
+        Float32Array.from(values, (v, i) => v + s * direction[i]),
+        { shape: point.shape },
+      );
+    const numeric = ((await at(moved(h))) - (await at(moved(-h)))) / (2 * h);
+    const exact = direction.reduce((sum, d, i) => sum + d * slope[i], 0);
+    const error = Math.abs(numeric - exact) / Math.max(1, Math.abs(exact));
+    expect(error, `${what}: ${numeric} by differences, ${exact} by the gradient`).toBeLessThan(0.02);
+  };
+  for (const [i, x] of xs.entries())
+    await compare(x, ofInputs[i], 60 + i, `input ${i}`, (moved) => {
+      layer.setWeights(before);
+      return loss(xs.map((other, j) => (j === i ? moved : other))).item();
+    });
   for (const [i, w] of weights.entries()) {
-    const d = random.uniform(w.shape, -1, 1, { seed: 80 + i });
-    const at = w.read();
-    const results: number[] = [];
-    for (const s of [h, -h]) {
-      w.assign(at.add(d.mul(s)));
-      results.push(await value(xs));
-    }
-    w.assign(at);
-    close((results[0] - results[1]) / (2 * h), await gradients[i].mul(d).sum().item(), w.name);
+    layer.setWeights(before);
+    await compare(w.read(), ofWeights[i], 80 + i, w.name, (moved) => {
+      layer.setWeights(before);
+      w.assign(moved);
+      return loss(xs).item();
+    });
   }
 }
