@@ -5,7 +5,7 @@ import { sourceAliases } from './vitest.aliases.js';
 export default defineConfig({
   resolve: { alias: sourceAliases },
   test: {
-    include: ['test/long/**/*.test.ts', 'test/io/**/*.test.ts', 'test/conformance/neon.test.ts'],
+    include: ['test/long/**/*.test.ts', 'test/io/**/*.test.ts', 'test/conformance/neon.test.ts', 'test/compile/templates/contract.test.ts'],
     env: { TENON_TEST_RUNS: process.env.TENON_TEST_RUNS ?? '2000' },
     pool: 'forks',
     poolOptions: { forks: { maxForks: 2, minForks: 1 } },

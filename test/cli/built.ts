@@ -75,3 +75,26 @@ export function runScript(
 /** Runs `tenon`. */
 export const tenon = (args: readonly string[], cwd: string, env?: Readonly<Record<string, string>>): Promise<Ended> =>
   runScript('dist/cli/main.js', args, cwd, env);
+
+/** Runs many `tenon`s one after the other in one process, whose start is most of what a refused one costs. */
+export async function tenons(runs: readonly (readonly string[])[], cwd: string): Promise<Pick<Ended, 'code' | 'stderr'>[]> {
+  const program = `
+    import { errorText, exitCodeOf } from ${JSON.stringify(join(root, 'dist/cli/failure.js'))};
+    import { parseAndRun } from ${JSON.stringify(join(root, 'dist/cli/program.js'))};
+    const write = process.stdout.write.bind(process.stdout);
+    let stderr = '';
+    process.stdout.write = () => true;
+    process.stderr.write = (text) => { stderr += text; return true; };
+    const ended = [];
+    for (const words of ${JSON.stringify(runs)}) {
+      stderr = '';
+      const code = await parseAndRun(words).catch((error) => { stderr += errorText(error) + '\\n'; return exitCodeOf(error); });
+      ended.push({ code, stderr });
+    }
+    write(JSON.stringify(ended));`;
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, ['--input-type=module', '--eval', program], { cwd, encoding: 'utf8' }, (error, stdout) =>
+      error ? reject(error) : resolve(JSON.parse(stdout) as Pick<Ended, 'code' | 'stderr'>[]),
+    );
+  });
+}

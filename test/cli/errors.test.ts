@@ -7,7 +7,7 @@ import { deviceNames, optimizerNames } from '../../src/cli/options.js';
 import { listDevices, optimizers } from '../../src/index.js';
 import { readTenon, writeTenon } from '../../src/io/tenon-file.js';
 import { writeZip } from '../../src/io/zip.js';
-import { ensureBuilt, tenon } from './built.js';
+import { ensureBuilt, tenon, tenons } from './built.js';
 
 let folder: string;
 const at = (...parts: string[]): string => join(folder, ...parts);
@@ -126,13 +126,29 @@ describe('exit code 2', () => {
     [['summary', 'package.json'], /package\.json describes no model\. Expected \{ className, config \}, received \{"name":.{60,100}\n$/],
     [['predict', 'run/model.tenon', 'text.png'], /text\.png: this is no picture/],
   ];
-  test.each(cases)('tenon %j', async (args, message, env) => {
-    const before = readdirSync(folder);
-    const { code, stderr } = await tenon(args, folder, env);
+  const plain = cases.filter(([, , env]) => env === undefined);
+  let before: string[];
+  let ended: Awaited<ReturnType<typeof tenons>>;
+  beforeAll(async () => {
+    before = readdirSync(folder);
+    ended = await tenons(
+      plain.map(([args]) => args),
+      folder,
+    );
+  });
+  const judge = ({ code, stderr }: (typeof ended)[number], message: RegExp): void => {
     expect(stderr).toMatch(message);
     expect(stderr).toMatch(/^tenon: [^\n]+\n$/);
     expect(code).toBe(2);
     expect(readdirSync(folder)).toEqual(before);
+  };
+  test.each(plain.map(([args, message], i) => [args, message, i] as const))('tenon %j', (_, message, i) => judge(ended[i], message));
+  test.each(cases.filter(([, , env]) => env))('tenon %j', async (args, message, env) => judge(await tenon(args, folder, env), message));
+  test('a process of its own for a command line, an option and a file', async () => {
+    for (const args of [['trian'], ['train', '--resume', 'run', '--seed', '9'], ['predict', 'other.zip', 'text.png']]) {
+      const found = cases.find(([words]) => words.join() === args.join());
+      judge(await tenon(args, folder), found?.[1] ?? /^$/);
+    }
   });
 
   test('a model that is no model is found out before the data set is looked at', async () => {
