@@ -4,21 +4,23 @@ import { gradients } from '../../src/autodiff/vjp.js';
 import { isFloat } from '../../src/base/dtype.js';
 import type { Node } from '../../src/graph/node.js';
 import { primitives } from '../../src/graph/primitives/index.js';
-import { cases } from './cases.js';
-import { conforms, devices, type Feed, feed } from './harness.js';
+import { type Case, cases } from './cases.js';
+import { compileTogether, conforms, devices, type Feed, feed } from './harness.js';
 
-/** The gradients of every case that has some, as graphs: each is a program of its own. */
-function gradientCases(): { name: string; outputs: Node[]; feeds: Feed[] }[] {
-  return cases.flatMap((c) => {
-    const { outputs, feeds } = c.build();
-    const output = outputs.find((n) => isFloat(n.dtype));
-    const inputs = feeds.map((f) => f.node).filter((n) => isFloat(n.dtype));
-    if (!output || inputs.length === 0) return [];
-    const seed = feed(output.dtype, output.shape);
-    const found = gradients(output, seed.node, inputs).filter((g) => g.op !== 'constant');
-    return found.length === 0 ? [] : [{ name: c.name, outputs: found, feeds: [...feeds, seed] }];
-  });
+interface Built extends Omit<Case, 'build' | 'covers'> {
+  readonly outputs: Node[];
+  readonly feeds: Feed[];
 }
+const values: Built[] = cases.map(({ name, tolerance, build }) => ({ name, tolerance, ...build() }));
+/** The gradients of every case that has some, as graphs: each is a program of its own. */
+const slopes: Built[] = values.flatMap(({ name, outputs, feeds }) => {
+  const output = outputs.find((n) => isFloat(n.dtype));
+  const inputs = feeds.map((f) => f.node).filter((n) => isFloat(n.dtype));
+  if (!output || inputs.length === 0) return [];
+  const seed = feed(output.dtype, output.shape);
+  const found = gradients(output, seed.node, inputs).filter((g) => g.op !== 'constant');
+  return found.length === 0 ? [] : [{ name: `gradient of ${name}`, outputs: found, feeds: [...feeds, seed], tolerance: 1e-4 }];
+});
 
 const covered = new Set(cases.flatMap((c) => c.covers));
 const all = await devices();
@@ -27,12 +29,13 @@ describe('coverage', () => {
     expect(Object.keys(primitives).filter((p) => !covered.has(p))).toEqual([]);
   });
 });
+const graphs = [...values, ...slopes];
+const native = all.find((d) => d.name === 'native');
+if (native)
+  await compileTogether(
+    native,
+    graphs.map((g) => g.outputs),
+  );
 describe.each(all.map((d) => ({ name: d.name, device: d })))('$name', ({ device }) => {
-  for (const c of cases)
-    it(c.name, async () => {
-      const { outputs, feeds } = c.build();
-      await conforms(device, outputs, feeds, c.tolerance, c.name);
-    });
-  for (const { name, outputs, feeds } of gradientCases())
-    it(`${name}, gradient`, async () => conforms(device, outputs, feeds, 1e-4, `gradient of ${name}`));
+  for (const { name, outputs, feeds, tolerance } of graphs) it(name, () => conforms(device, outputs, feeds, tolerance, name));
 });
