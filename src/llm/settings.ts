@@ -2,7 +2,7 @@
  * @file What a run of `pretrain` or `finetune` is told: one table of keys each, which serves the YAML file, the flags, --help, and the file
  * that a finished run leaves behind. Errors name the file's line.
  */
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { isMap, isScalar, Lexer, LineCounter, Parser, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { ConfigError, FormatError, quote, reasonOf } from '../base/errors.js';
 import { nearest } from '../base/option-names.js';
@@ -158,9 +158,24 @@ export function unfinished(table: SettingsTable): z.ZodObject {
 
 /** Characters of a run's file: it is a page, also with a config written out. */
 const MAX_TEXT = 2 ** 17;
-/** Keys written as "? key": the library's time grows with a high power of how deeply they are nested, and ours are plain. */
-const complexKey = /(?:^|[\s[{,-])\?(?=\s|$)/g;
-const MAX_COMPLEX_KEYS = 50;
+/** Parts of a file that may be open at once. */
+const MAX_OPEN = 64;
+
+/**
+ * Refuses a text with marks out of place or nested deeply, by the library's own reading of marks, which needs no stack. What makes a document of
+ * them grows slow with the number of such faults and a high power of the depth, and ends its stack, where V8 may end the process because it
+ * can't compile a regular expression.
+ */
+function requireShallow(yaml: string, where: string): void {
+  const parser = new Parser();
+  const refuse = (why: string): never => {
+    throw new FormatError(`${where}:${yaml.slice(0, parser.offset).split('\n').length}: ${why}.`);
+  };
+  for (const lexeme of new Lexer().lex(yaml)) {
+    for (const token of parser.next(lexeme)) if (token.type === 'error') refuse(token.message.slice(0, 300));
+    if (parser.stack.length > MAX_OPEN) refuse(`more than ${MAX_OPEN} parts begin in one another. Expected plain keys and values`);
+  }
+}
 
 /**
  * The settings of a YAML text with flags over them, checked and with defaults. Relative paths stay as they are.
@@ -175,22 +190,16 @@ export function readSettings<T extends z.ZodObject>(
 ): z.output<T> {
   if (yaml !== null && yaml.length > MAX_TEXT)
     throw new FormatError(`${where}: the file is too large. Expected at most ${MAX_TEXT} characters, received ${yaml.length}.`);
-  if (yaml !== null && (yaml.match(complexKey)?.length ?? 0) > MAX_COMPLEX_KEYS)
-    throw new FormatError(`${where}: it has more than ${MAX_COMPLEX_KEYS} question marks that may begin a key. Expected plain keys.`);
   const lines = new LineCounter();
   const lineOf = (offset: number | undefined): string => (offset === undefined ? where : `${where}:${lines.linePos(offset).line}`);
   let document: ReturnType<typeof parseDocument>;
   let given: unknown;
   try {
-    document = parseDocument(yaml ?? '', { lineCounter: lines, logLevel: 'silent' });
+    requireShallow(yaml ?? '', where);
+    // Without what the library makes of each fault's place: that takes the whole line for each.
+    document = parseDocument(yaml ?? '', { lineCounter: lines, logLevel: 'silent', prettyErrors: false });
     const [fault] = document.errors;
-    if (fault)
-      throw new FormatError(
-        `${lineOf(fault.pos[0])}: ${fault.message
-          .split('\n')[0]
-          .slice(0, 300)
-          .replace(/ at line .*$/, '')}.`,
-      );
+    if (fault) throw new FormatError(`${lineOf(fault.pos[0])}: ${fault.message.slice(0, 300)}.`);
     given = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (error) {
     if (error instanceof FormatError) throw error;
@@ -209,7 +218,7 @@ export function readSettings<T extends z.ZodObject>(
     if (!known.includes(key)) {
       const near = nearest(key, known);
       throw new FormatError(
-        `${keyAt(key)}: "${key}" is no key of this file. ${near ? `Write ${near}.` : `Expected one of ${known.join(', ')}.`}`,
+        `${keyAt(key)}: ${quote(key)} is no key of this file. ${near ? `Write ${near}.` : `Expected one of ${known.join(', ')}.`}`,
       );
     }
   const merged = { ...given, ...Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined)) };

@@ -27,8 +27,10 @@ export interface Outcome {
   refused: number;
   /** Milliseconds of computing that the longest one took. */
   slowest: number;
+  /** Which one that was. */
+  slowestName: string;
 }
-export const noOutcome = (): Outcome => ({ read: 0, refused: 0, slowest: 0 });
+export const noOutcome = (): Outcome => ({ read: 0, refused: 0, slowest: 0, slowestName: '' });
 
 /** An error message longer than this repeats the file. */
 const MAX_MESSAGE = 2000;
@@ -48,7 +50,8 @@ export async function sample(outcome: Outcome, what: string, read: () => void | 
   } finally {
     // Not the clock's time: the machine may be busy with other things.
     const { user, system } = process.cpuUsage(began);
-    outcome.slowest = Math.max(outcome.slowest, (user + system) / 1000);
+    const milliseconds = (user + system) / 1000;
+    if (milliseconds > outcome.slowest) Object.assign(outcome, { slowest: milliseconds, slowestName: what.slice(0, 60) });
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * @file `tenon pretrain` and `tenon finetune` (LoRA, QLoRA, full weights) ended by kill -9 at random moments and when certain files appear, and
+ * @file `tenon pretrain` and `tenon finetune` (LoRA, QLoRA, full weights, preferences) ended by kill -9 at random moments and when certain files appear, and
  * gone on with until they are done, against runs that nobody ended.
  */
 import { existsSync, readdirSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { expect } from 'vitest';
 import { parse } from 'yaml';
 import { type End, type Ended, randomNumbers, tenon } from '../robustness/command.js';
 
-export type RunKind = 'pretrain' | 'lora' | 'qlora' | 'full';
+export type RunKind = 'pretrain' | 'lora' | 'qlora' | 'full' | 'dpo';
 /** What a run is killed at: any time, or the appearance of a file. */
 const phases = {
   any: null,
@@ -89,6 +89,10 @@ export async function killRuns(options: KillOptions): Promise<Killed> {
     await writeFile(join(root, 'lora.yaml'), tuning);
     await writeFile(join(root, 'qlora.yaml'), `${tuning}quantize: nf4\n`);
     await writeFile(join(root, 'full.yaml'), `${tuning}method: full\n`);
+    // Preferences against the adapter that the run began with: one that goes on must find it again, and not the one it had come to.
+    const pairs = Array.from({ length: 60 }, () => JSON.stringify({ prompt: line(), chosen: ` ${line()}`, rejected: ` ${line()}` }));
+    await writeFile(join(root, 'pairs.jsonl'), pairs.join('\n'));
+    await writeFile(join(root, 'dpo.yaml'), `${settings}model: base\nadapter: adapter\ndata: pairs.jsonl\nmaxLength: 48\n`);
     const env = { TENON_CACHE_DIR: join(root, 'cache'), TENON_DEVICE: device, TENON_NUM_THREADS: '1' };
     const command = (kind: RunKind): string => (kind === 'pretrain' ? 'pretrain' : 'finetune');
     const start = (kind: RunKind, place: string, end?: End): Promise<Ended> =>
@@ -97,13 +101,15 @@ export async function killRuns(options: KillOptions): Promise<Killed> {
       tenon([command(kind), '--resume', join(place, 'run')], { cwd: root, env, end });
 
     const wholes = new Map<RunKind, { expected: unknown; milliseconds: number }>();
-    for (const kind of new Set<RunKind>(['pretrain', ...kinds])) {
+    const needed: readonly RunKind[] = kinds.includes('dpo') ? ['pretrain', 'lora'] : ['pretrain'];
+    for (const kind of new Set<RunKind>([...needed, ...kinds])) {
       const place = join(root, `whole-${kind}`);
       const began = performance.now();
       const ended = await start(kind, place);
       expect(`${ended.code} ${ended.stderr}`).toBe('0 ');
       wholes.set(kind, { expected: await outcome(join(place, 'run')), milliseconds: performance.now() - began });
       if (kind === 'pretrain') await cp(join(place, 'run', 'model'), join(root, 'base'), { recursive: true });
+      if (kind === 'lora') await cp(join(place, 'run', 'adapter'), join(root, 'adapter'), { recursive: true });
     }
     let left = moments;
     for (let run = 0; left > 0; run++) {

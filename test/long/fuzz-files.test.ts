@@ -21,8 +21,8 @@ it.each([
 ] as const)(`${FILES} damaged %s`, async (name, fuzz) => {
   const before = process.memoryUsage().rss;
   const outcome = await fuzz(FILES, SEED);
-  console.info(name, outcome);
+  console.info(name, outcome, `peak of the process ${Math.round(process.resourceUsage().maxRSS / 1024)} MB`);
   expect(outcome.read + outcome.refused).toBe(FILES);
-  expect(outcome.slowest).toBeLessThan(30_000);
+  expect(outcome.slowest).toBeLessThan(10_000);
   expect(process.memoryUsage().rss - before).toBeLessThan(500e6);
 });

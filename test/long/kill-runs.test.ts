@@ -1,4 +1,4 @@
-/** @file kill -9 of `tenon pretrain` and `tenon finetune` (LoRA, QLoRA, full weights), TENON_TEST_MOMENTS of them. */
+/** @file kill -9 of `tenon pretrain` and `tenon finetune` (LoRA, QLoRA, full weights, preferences), TENON_TEST_MOMENTS of them. */
 import { expect, it } from 'vitest';
 import { killRuns, phaseNames } from '../llm/run-moments.js';
 
@@ -8,7 +8,7 @@ it(`pretraining and fine-tuning that are killed at ${MOMENTS} moments go on and 
   const killed = await killRuns({
     moments: MOMENTS,
     seed: Number(process.env.TENON_TEST_SEED ?? 7),
-    kinds: ['pretrain', 'lora', 'qlora', 'full'],
+    kinds: ['pretrain', 'lora', 'qlora', 'full', 'dpo'],
     phases: phaseNames,
     momentsOfRun: 5,
     device: 'native',
