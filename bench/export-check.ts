@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
+import { openModel, TextGenerator } from 'tenon/llm';
 import type { GgufType } from '#tenon/io/gguf.js';
 import { writeGguf } from '#tenon/io/gguf-node.js';
 import { openSafetensors } from '#tenon/io/safetensors-files-node.js';
@@ -35,7 +36,13 @@ export interface ExportCheck {
   /** Share of tokens after which it chooses as at f32. */
   readonly sameChoices: number;
   readonly tokens: number;
+  /** Beginnings of lines after which it and Tenon, on the same file, say the same most likely tokens; of so many. */
+  readonly sameGreedy: number;
+  readonly beginnings: number;
 }
+
+/** Of how many lines the first tokens are gone on from, how many they are, and how many follow. */
+const [beginnings, firstTokens, nextTokens] = [20, 8, 64];
 
 const types: readonly GgufType[] = ['f32', 'f16', 'bf16', 'q8_0'];
 
@@ -68,6 +75,15 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
         choices.push(asIds((await peer.request({ do: 'choices', ids: [...begin, ...ids] })).ids));
       reference ??= choices;
       const pairs = choices.flatMap((list, i) => list.map((id, j): boolean => id === reference?.[i][j]));
+      const generator = await openGenerator(path);
+      let sameGreedy = 0;
+      const starts = texts.slice(0, beginnings).map(({ ids }) => [...begin, ...ids.slice(0, firstTokens)]);
+      for (const start of starts) {
+        const theirs = asIds((await peer.request({ do: 'greedy', ids: start, count: nextTokens })).ids);
+        const ours: number[] = [];
+        for await (const part of generator.stream(start, { maxTokens: nextTokens, temperature: 0 })) ours.push(...part.tokens);
+        if (theirs.join() === ours.slice(0, theirs.length).join()) sameGreedy++;
+      }
       const [start] = listOfIds((await peer.request({ do: 'tokenize', texts: [prompt] })).ids);
       const { ids } = await peer.request({ do: 'greedy', ids: [...begin, ...start], count: 24 });
       const { text } = await peer.request({ do: 'detokenize', ids });
@@ -78,6 +94,8 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
         texts: texts.length,
         sameChoices: pairs.length === 0 ? 1 : pairs.filter(Boolean).length / pairs.length,
         tokens: pairs.length,
+        sameGreedy,
+        beginnings: starts.length,
       });
       say(`${type}: ${JSON.stringify(rows[rows.length - 1])}`);
       await rm(path);
@@ -88,6 +106,12 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
     await files.close();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Tenon on a GGUF file, its numbers computed in f32; it speaks past what ends an answer. */
+async function openGenerator(path: string): Promise<TextGenerator> {
+  const { model, tokenizer } = await openModel(path);
+  return new TextGenerator(model, tokenizer, { slots: 1, context: Math.min(1024, model.config.maxPositions), stopTokens: [] });
 }
 
 /** The lines with their tokens, without those whose tokens have the unknown one: llama.cpp ends its process over characters without a token. */
