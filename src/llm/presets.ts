@@ -17,12 +17,15 @@ export interface Preset {
   readonly derived: readonly Derived[];
 }
 
-/** What `depth` layers ask for, with a vocabulary and rows of `context` tokens. What is given isn't derived, and what else is follows it. */
+/**
+ * What `depth` layers ask for, with a vocabulary and rows of `context` tokens. What is given isn't derived, and what else is follows it; steps are
+ * updates, each of `gradientAccumulation` times so many rows.
+ */
 export function presetOf(
   depth: number,
   vocabSize: number,
   context: number,
-  given: { rows?: number; learningRate?: number; steps?: number } = {},
+  given: { rows?: number; learningRate?: number; steps?: number; gradientAccumulation?: number } = {},
 ): Preset {
   const derived: Derived[] = [];
   const derive = <T extends number | string>(key: string, value: T, reason: string): T => {
@@ -64,7 +67,7 @@ export function presetOf(
     given.steps ??
     derive(
       'steps',
-      Math.max(1, Math.ceil((20 * parameters) / (rows * context))),
+      Math.max(1, Math.ceil((20 * parameters) / (rows * context * (given.gradientAccumulation ?? 1)))),
       `20 tokens for each of ${parameters.toLocaleString('en-US')} weights`,
     );
   return { config, learningRate, rows, steps, derived };

@@ -26,6 +26,7 @@ import {
   type TokenShards,
   tokenizeFiles,
 } from './data/index.js';
+import { counted } from './data/words.js';
 import { dpoObjective } from './dpo.js';
 import { TextGenerator } from './generate.js';
 import { modelCard, type RunReport } from './model-card.js';
@@ -56,9 +57,13 @@ export interface RunContext {
 const n = (x: number): string => Math.round(x).toLocaleString('en-US');
 const parameters = (list: readonly { readonly size: number }[]): number => list.reduce((sum, v) => sum + v.size, 0);
 
+type AnySettings = PretrainSettings | FinetuneSettings;
+/** Left out where it is the default, so that tokens of earlier runs are found again. */
+const badRowsOf = ({ badRows }: AnySettings): { badRows?: 'skip' } => (badRows === 'skip' ? { badRows } : {});
+
 /** The data as tokens, those to train on and those to evaluate on. */
 async function tokensOf(
-  settings: PretrainSettings | FinetuneSettings,
+  settings: AnySettings,
   tokenizer: Tokenizer,
   context: RunContext,
   more: { lossOn?: 'completion' | 'assistant' | 'all'; maxLength?: number; columns?: Readonly<Record<string, string>> },
@@ -67,6 +72,7 @@ async function tokensOf(
   const open = async (files: string | readonly string[], folder: string | undefined): Promise<TokenShards> => {
     const shards = await tokenizeFiles(files, tokenizer, {
       ...more,
+      ...badRowsOf(settings),
       ...(settings.documents === undefined ? {} : { documents: settings.documents }),
       ...(folder === undefined ? {} : { folder }),
       ...(context.signal ? { signal: context.signal } : {}),
@@ -81,13 +87,30 @@ async function tokensOf(
     return { train: all, validation: held, shards: [all, held] };
   }
   if (share === 0) return { train: all, validation: null, shards: [all] };
-  const [train, validation] = splitExamples(all, share);
-  return { train, validation, shards: [all] };
+  return { ...heldOut(all, share), shards: [all] };
+}
+
+/** Examples to train on and to evaluate on. Throws ConfigError, naming the keys, where they are too few for that. */
+function heldOut(all: TokenShards, share: number): { train: TokenExamples; validation: TokenExamples } {
+  const isText = all.report.files.every((f) => f.layout === 'text');
+  const hasSome = (part: TokenExamples): boolean => {
+    for (let i = 0; i < part.count; i++) if (part.lengthOf(i) > 1) return true;
+    return false;
+  };
+  // A text may be cut anywhere; a prompt and its answer may not.
+  if (share < 1 && (isText || all.count > all.group)) {
+    const groups = all.count / all.group;
+    const [train, validation] = all.group > 1 && groups < 2 ? [] : splitExamples(all, share);
+    if (train && validation && hasSome(train) && hasSome(validation)) return { train, validation };
+  }
+  throw new ConfigError(
+    `validationShare: of ${counted(all.count / all.group, 'example')} (${n(all.tokens)} tokens) a share of ${share} leaves nothing to ${share >= 1 ? 'train' : 'evaluate'} on. Expected more data, or another share. Give validation: a file, or validationShare: 0 for none.`,
+  );
 }
 
 /** What the settings leave open, for so many batches an epoch. */
 function trainingSettings(
-  settings: PretrainSettings | FinetuneSettings,
+  settings: AnySettings,
   batches: number,
   defaults: { learningRate: number; epochs: number; steps?: number | undefined; weightDecay: number; beta2: number },
 ): TrainingSettings {
@@ -127,12 +150,7 @@ const pickKnown = (settings: object, resolved: object): object =>
   );
 
 /** Goes on from the sample prompts. */
-async function saySamples(
-  model: CausalLM,
-  tokenizer: Tokenizer,
-  settings: PretrainSettings | FinetuneSettings,
-  context: RunContext,
-): Promise<void> {
+async function saySamples(model: CausalLM, tokenizer: Tokenizer, settings: AnySettings, context: RunContext): Promise<void> {
   if (settings.samples.length === 0) return;
   const generator = new TextGenerator(model, tokenizer, { slots: 1, context: Math.min(model.config.maxPositions, 1024) });
   for (const prompt of settings.samples) {
@@ -202,7 +220,8 @@ async function newTokenizer(settings: PretrainSettings, context: RunContext): Pr
   }
   if (tokenizer !== 'train') return loadTokenizer(tokenizer);
   const texts = async function* (): AsyncGenerator<string> {
-    for await (const row of readRows(settings.data, settings.documents === undefined ? {} : { documents: settings.documents }))
+    const how = { ...badRowsOf(settings), ...(settings.documents === undefined ? {} : { documents: settings.documents }) };
+    for await (const row of readRows(settings.data, how))
       for (const value of Object.values(row)) if (typeof value === 'string') yield value;
   };
   const trained = await trainTokenizer(texts(), {
@@ -230,6 +249,7 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
       ? presetOf(settings.depth ?? 4, tokenizer.vocabSize, settings.context, {
           ...(settings.batchSize === undefined ? {} : { rows: settings.batchSize }),
           ...(settings.learningRate === undefined ? {} : { learningRate: settings.learningRate }),
+          gradientAccumulation: settings.gradientAccumulation,
           ...(settings.steps === undefined && settings.epochs === undefined ? {} : { steps: settings.steps ?? 1 }),
         })
       : null;

@@ -43,9 +43,16 @@ const common = {
   tokensCache: text.optional().describe('folder for tokenized data (default: in the cache)'),
 };
 
+/** What is done with rows that can't be read. */
+const badRows = z
+  .enum(['error', 'skip'])
+  .default('error')
+  .describe('of the data: the first ends the run, or they are passed over and counted');
+
 export const pretrainSettings = z.strictObject({
   data: files.describe('text, JSON lines or Parquet files, or folders of them'),
   documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file (default: file)'),
+  badRows,
   tokenizer: text.optional().describe("a tokenizer's folder, 'characters', or 'train' (default)"),
   vocabSize: whole(257).default(8192).describe('tokens of a trained tokenizer'),
   depth: whole().max(128).optional().describe('layers: the one dial that width, heads, batch, rate and steps follow (default: 4)'),
@@ -66,6 +73,7 @@ export const finetuneSettings = z.strictObject({
   data: files.describe('text, JSON lines or Parquet files, or folders of them'),
   columns: z.record(z.string(), z.string()).optional().describe('which column is the prompt, the completion …'),
   documents: z.enum(['file', 'lines', 'paragraphs']).optional().describe('what a document is in a text file (default: file)'),
+  badRows,
   method: z.enum(['lora', 'full']).default('lora').describe('adapters on a frozen model, or all weights'),
   quantize: z.enum(['none', 'nf4', 'q8_0']).default('none').describe('what frozen matrices are kept in; nf4 with lora is QLoRA'),
   doubleQuantize: z.boolean().default(false).describe("nf4: quantize the blocks' scales again"),

@@ -20,4 +20,6 @@ test('what is given is not derived, and the updates follow the given rows', () =
   const preset = presetOf(3, 4096, 128, { rows: 64, learningRate: 2e-3 });
   expect(preset.derived.map((d) => d.key)).toEqual(['hidden_size', 'num_attention_heads', 'intermediate_size', 'steps']);
   expect(preset).toMatchObject({ rows: 64, learningRate: 2e-3, steps: 5160 });
+  // Updates of four batches each.
+  expect(presetOf(3, 4096, 128, { rows: 16, gradientAccumulation: 4 }).steps).toBe(5160);
 });

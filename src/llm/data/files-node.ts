@@ -15,6 +15,11 @@ export interface DataFileOptions extends ParseOptions {
   readonly format?: RowFormat;
 }
 
+export interface ReadRowsOptions extends DataFileOptions {
+  /** What a row that can't be read does. Default 'error'. */
+  readonly badRows?: 'error' | 'skip';
+}
+
 export interface DataFile {
   readonly path: string;
   readonly format: RowFormat;

@@ -1,5 +1,5 @@
 /** @file What llm/data offers: files to rows to tokens to batches. What works on files loads when it is called, so that the rest builds for the browser. */
-import type { DataFileOptions } from './files-node.js';
+import type { ReadRowsOptions } from './files-node.js';
 import type { TokenShards } from './shards.js';
 import type { TextTokenizer } from './tokenize.js';
 import type { TokenizeFilesOptions } from './tokenize-files-node.js';
@@ -7,7 +7,7 @@ import type { TokenizeFilesOptions } from './tokenize-files-node.js';
 export { type BatchStats, TokenBatches, type TokenBatchesOptions } from './batches.js';
 export { NO_LABEL, type TokenBatch } from './collate.js';
 export { type SplitOptions, splitExamples, type TokenExample, type TokenExamples, TokenList, targetSpans } from './examples.js';
-export type { DataFileOptions } from './files-node.js';
+export type { DataFileOptions, ReadRowsOptions } from './files-node.js';
 export { type ColumnMap, type FoundLayout, type Layout, type LayoutOptions, layouts, recogniseLayout } from './layouts.js';
 export { type Packing, packBestFit } from './pack.js';
 export type { Documents, RowFormat } from './rows.js';
@@ -51,10 +51,10 @@ export async function openTokenShards(folder: string): Promise<TokenShards> {
   return (await import('#node/llm/data/data-node.js')).openTokenShards(folder);
 }
 
-/** Rows of data files as they stand, to look at. Throws FormatError for a bad one, ConfigError for files that are missing. */
+/** Rows of data files as they stand, to look at. Throws FormatError for a bad one (unless these are skipped), ConfigError for files that are missing. */
 export async function* readRows(
   data: string | readonly string[],
-  options: DataFileOptions = {},
+  options: ReadRowsOptions = {},
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
   yield* await (await import('#node/llm/data/data-node.js')).openRows(data, options);
 }

@@ -9,7 +9,7 @@ import { ConfigError, FormatError, reasonOf } from '../../base/errors.js';
 import { turn } from '../../base/turn.js';
 import { writeFileAtomically } from '../../io/atomic-write-node.js';
 import { makeFolders } from '../../io/make-folder-node.js';
-import { bytesOf, type DataFile, type DataFileOptions, dataFiles } from './files-node.js';
+import { bytesOf, type DataFile, type DataFileOptions, dataFiles, type ReadRowsOptions } from './files-node.js';
 import { encodeShard, readShardHead } from './shard-format.js';
 import { ShardWriter } from './shard-writer.js';
 import { isReport, type ShardIndex, type TokenShards } from './shards.js';
@@ -296,17 +296,20 @@ function isShardState(x: unknown): x is ShardState {
   );
 }
 
-/** Rows of data files as they stand, to look at. Throws FormatError for a bad one. */
+/** Rows of data files as they stand, to look at. Throws FormatError for a bad one, unless these are skipped. */
 export async function openRows(
   data: string | readonly string[],
-  options: DataFileOptions,
+  options: ReadRowsOptions,
 ): Promise<AsyncIterable<Readonly<Record<string, unknown>>>> {
   const files = await dataFiles(data, options, 'readRows');
   return (async function* () {
     for (const file of files)
       for await (const row of file.rows()) {
-        if (row.fault !== undefined) throw new FormatError(`readRows: ${file.path}, ${file.unit} ${row.line}: ${row.fault}`);
-        yield row.values;
+        if (row.fault === undefined) yield row.values;
+        else if (options.badRows !== 'skip')
+          throw new FormatError(
+            `readRows: ${file.path}, ${file.unit} ${row.line}: ${row.fault} Correct it, or pass over such rows with badRows: 'skip'.`,
+          );
       }
   })();
 }

@@ -122,6 +122,8 @@ describe('JSON', () => {
     await expect(read(file('bad.jsonl', '{"text":"a"}\n{"text": oops}\n'))).rejects.toThrow(
       /^readRows: .*bad\.jsonl, line 2: Expected a JSON object, received "\{\\"text\\": oops\}" \(/,
     );
+    const options = { badRows: 'skip' } as const;
+    expect(await all(readRows(file('bad.jsonl', '{"text":"a"}\n{"text": oops}\n{"text":"b"}\n'), options))).toHaveLength(2);
     await expect(read(file('number.jsonl', '{"a":1}\n\n7\n'))).rejects.toThrow(
       /line 3: Expected a JSON object with the row's columns, received a number/,
     );
