@@ -123,8 +123,8 @@ class Parts {
 /** Places of a pass over the batches, padding among them. */
 const places = ({ stats }: TokenBatches): number => stats.tokens / stats.efficiency;
 
-async function placesOfFirst(parts: Parts): Promise<number> {
-  for await (const { x } of parts) return x[0].data.length;
+async function placesOfFirst(batches: AsyncIterable<TokenBatch>): Promise<number> {
+  for await (const { x } of batches) return x[0].data.length;
   return 1;
 }
 
@@ -151,11 +151,12 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   const total = steps * gradientAccumulation;
   const parts = new Parts(train, every, total);
   const evaluations = Math.ceil(steps / evaluateEvery);
-  const rehearsal = await rehearse(model, parts, {
+  // Padded batches have several lengths, each with Programs of its own: what is tried is what needs most.
+  const longest = { size: 1, openAt: () => train.openAt(0, train.longestBatch), [Symbol.asyncIterator]: () => longest.openAt() };
+  const rehearsal = await rehearse(model, longest, {
     beforeRunning: (plan) => requireMemory(model, plan),
   });
-  // What was tried is the first batch; padded ones have several lengths, each with Programs of its own.
-  const perPlace = rehearsal.secondsPerStep / (await placesOfFirst(parts));
+  const perPlace = rehearsal.secondsPerStep / (await placesOfFirst(longest));
   const { secondsPerStep: _, compileSeconds } = rehearsal;
   // An evaluation is a forward pass: about a third of a step.
   const evaluated = validation ? (evaluations + 1) * places(validation) * (perPlace / 3) : 0;

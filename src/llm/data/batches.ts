@@ -89,6 +89,7 @@ export class TokenBatches implements AsyncIterable<TokenBatch> {
   readonly #examples: TokenExamples;
   readonly #options: Settings;
   readonly #planOf: (epoch: number) => Plan;
+  #longest = 0;
   #kept: { readonly epoch: number; readonly plan: Plan } | null = null;
   #passes = 0;
 
@@ -121,6 +122,11 @@ export class TokenBatches implements AsyncIterable<TokenBatch> {
     if (this.size === 0)
       throw new ConfigError(`${WHO}: the examples don't fill one batch of ${settings.rows} rows. Expected more, or dropRemainder: false.`);
     this.stats = this.#measure(items);
+  }
+
+  /** The number of a batch of the first epoch whose rows are the longest that there are: what needs the most memory. */
+  get longestBatch(): number {
+    return this.#longest;
   }
 
   /** Batches from number `skip` of epoch `epoch` on; one is made while its predecessor is used. */
@@ -207,10 +213,11 @@ export class TokenBatches implements AsyncIterable<TokenBatch> {
   #measure(items: Items): BatchStats {
     const plan = this.#plan(0);
     const lengths = new Set<number>();
-    let [rows, places, tokens] = [0, 0, 0];
+    let [rows, places, tokens, longest] = [0, 0, 0, 0];
     for (let b = 0; b < plan.batches; b++) {
       const batch = plan.batch(b);
       lengths.add(batch.length);
+      if (batch.length > longest) [longest, this.#longest] = [batch.length, b];
       rows += batch.rows.length;
       places += batch.rows.length * batch.length;
       for (const row of batch.rows) for (const segment of row) tokens += segment.places;

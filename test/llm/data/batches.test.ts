@@ -238,6 +238,19 @@ describe('batches', () => {
   });
 });
 
+it('the batch that needs most memory is known by its number', async () => {
+  for (const lengths of [
+    [4, 4, 40, 4, 9, 9],
+    [4, 4, 4, 4, 4, 30],
+  ]) {
+    const batches = new TokenBatches(numbered(lengths), { batchSize: 2, shuffle: false });
+    const at: number[] = [];
+    for await (const { x } of batches.epoch(0)) at.push(x[0].data.length);
+    expect(new Set(at).size).toBeGreaterThan(1);
+    expect(batches.longestBatch).toBe(at.indexOf(Math.max(...at)));
+  }
+});
+
 describe('a split', () => {
   const tokensOf = async (e: TokenExamples): Promise<number[]> =>
     (await Promise.all(Array.from({ length: e.count }, (_, i) => e.example(i)))).flatMap((x) => [...x.ids]);
