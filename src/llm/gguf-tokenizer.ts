@@ -137,7 +137,7 @@ function splittingOf(parsed: Parsed): string {
 }
 
 /** Whether SentencePiece's sign stands for spaces, and one is put before a text; null for a byte-level tokenizer. */
-function spacesOf({ json, model }: Parsed): { readonly prefix: boolean } | null {
+function spacesOf({ json }: Parsed): { readonly prefix: boolean } | null {
   const pre = steps(json.pre_tokenizer, 'pretokenizers');
   if (pre.some((step) => step.type === 'ByteLevel')) return null;
   const normalizers = steps(json.normalizer, 'normalizers');
@@ -145,7 +145,10 @@ function spacesOf({ json, model }: Parsed): { readonly prefix: boolean } | null 
   const replaces = normalizers.some((step) => step.type === 'Replace' && step.content === '▁');
   const others = [...normalizers.filter((s) => s.type !== 'Prepend' && s.type !== 'Replace'), ...pre.filter((s) => s !== metaspace)];
   if (others.length > 0) return refuse(`has the step ${quote(others[0])}, which llama.cpp's formats can't say.`);
-  if (!metaspace && !replaces) return refuse(`is neither byte-level nor SentencePiece's (${quote(model.type)}). Expected one of these.`);
+  if (!metaspace && !replaces)
+    return refuse(
+      `is neither byte-level nor SentencePiece's${pre.length === 0 ? ': its tokens are characters or whole texts' : ''}. Expected one of these, as llama.cpp reads no other. Train the model with one of them (tenon pretrain's default is byte-level), or export safetensors.`,
+    );
   if (metaspace) {
     const scheme: unknown = metaspace.prepend_scheme ?? (metaspace.add_prefix_space === false ? 'never' : 'always');
     return { prefix: scheme !== 'never' };

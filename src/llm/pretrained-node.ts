@@ -4,11 +4,12 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError, FormatError, reasonOf } from '../base/errors.js';
+import { ConfigError, FormatError, quote, reasonOf } from '../base/errors.js';
 import { checkOptionNames } from '../base/option-names.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { isRecord } from '../io/bytes.js';
 import type { FloatDType } from '../io/convert-floats.js';
+import { PEFT_CONFIG_FILE } from '../io/peft.js';
 import { openSafetensors, writeSafetensorsFiles } from '../io/safetensors-files-node.js';
 import type { QuantizeReport } from '../model/quantize.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
@@ -45,6 +46,30 @@ const optionNames: Readonly<Record<keyof PretrainedOptions, true>> = {
   signal: true,
   onProgress: true,
 };
+
+const GENERATION = 'generation_config.json';
+
+/** A generation_config.json of which what is used here is what it should be. Throws FormatError that names file and key. */
+function checkedGeneration(config: GenerationConfig, path: string): GenerationConfig {
+  const isNumber = (x: unknown, least: number, most: number): boolean => typeof x === 'number' && x >= least && x <= most;
+  const isId = (x: unknown): boolean => isNumber(x, 0, 2 ** 31) && Number.isInteger(x);
+  const most = Number.MAX_VALUE;
+  const wanted: readonly [key: string, isGood: (x: unknown) => boolean, expected: string][] = [
+    ['temperature', (x) => isNumber(x, 0, most), 'a number ≥ 0'],
+    ['top_p', (x) => isNumber(x, 0, 1), 'a number in [0, 1]'],
+    ['top_k', (x) => isNumber(x, 0, most) && Number.isInteger(x), 'a whole number ≥ 0'],
+    ['min_p', (x) => isNumber(x, 0, 1), 'a number in [0, 1]'],
+    ['repetition_penalty', (x) => isNumber(x, Number.MIN_VALUE, most), 'a number > 0'],
+    ['eos_token_id', (x) => (Array.isArray(x) ? x.every(isId) : isId(x)), "a token's number, or a list of them"],
+  ];
+  for (const [key, isGood, expected] of wanted) {
+    const value = Object.hasOwn(config, key) ? config[key] : null;
+    // Null: not set.
+    if (value !== null && !isGood(value))
+      throw new FormatError(`${path}: ${key} is ${quote(value)}. Expected ${expected}. Correct it, or remove the key.`);
+  }
+  return config;
+}
 
 /** A config is a page of JSON; more is no config. */
 const MAX_JSON = 2 ** 24;
@@ -112,7 +137,7 @@ export async function fromPretrained(folder: string, options: PretrainedOptions 
     const model = languageModel(config ?? {}, { dtype, weightDtype: kept });
     model.ensureBuilt([[1, 2]], false);
     const quantized = await readWeights(model, files, who, options);
-    const generation = (await readJson(folder, 'generation_config.json', true)) ?? {};
+    const generation = checkedGeneration((await readJson(folder, GENERATION, true)) ?? {}, join(folder, GENERATION));
     return { model, tokenizer: await loadTokenizer(folder), generation, ...(quantized ? { quantized } : {}) };
   } finally {
     await files.close();
@@ -139,10 +164,14 @@ export async function savePretrained(pretrained: Pretrained, folder: string, opt
   const kept = options.dtype ?? (entries[0].dtype as FloatDType);
   const { makeFolders } = await import('../io/make-folder-node.js');
   await makeFolders(folder);
+  if ((await stat(join(folder, PEFT_CONFIG_FILE)).catch(() => null)) !== null)
+    throw new ConfigError(
+      `savePretrained: ${folder} holds an adapter (${PEFT_CONFIG_FILE}), and would be read as one. Expected another folder. Choose one, or remove the adapter.`,
+    );
   const write = (name: string, value: unknown): Promise<void> =>
     writeFileAtomically(join(folder, name), new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
   await write('config.json', { ...model.source, torch_dtype: torch[kept] });
-  if (Object.keys(generation).length > 0) await write('generation_config.json', generation);
+  if (Object.keys(generation).length > 0) await write(GENERATION, generation);
   await write('tokenizer.json', tokenizer.json);
   if (tokenizer.config !== null) await write('tokenizer_config.json', tokenizer.config);
   await writeSafetensorsFiles(folder, entries, options);

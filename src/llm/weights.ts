@@ -1,10 +1,12 @@
 /** @file A language model's Variables ↔ the tensors of files, by Hugging Face's names: what is missing, extra or misshaped is listed. */
 import type { TypedArray } from '../base/dtype.js';
-import { FormatError } from '../base/errors.js';
+import { ConfigError, FormatError } from '../base/errors.js';
 import { sameShape, showShape } from '../base/shape.js';
 import { convertFloats, type FloatDType, isFloatDType } from '../io/convert-floats.js';
 import type { TensorEntry, TensorFiles } from '../io/tensor-files.js';
+import { adapters } from '../model/lora.js';
 import { type QuantizeOptions, type QuantizeReport, quantizeModel } from '../model/quantize.js';
+import { isPackedPart } from '../model/quantized.js';
 import type { Variable } from '../tensor/index.js';
 import { type CausalLM, fileName } from '../zoo/index.js';
 
@@ -88,9 +90,22 @@ export async function readWeights(
   return report;
 }
 
-/** The weights as files hold them, read when their turn comes. A tied matrix is stored once, as the table of tokens. */
-export const weightEntries = (model: CausalLM): TensorEntry[] =>
-  model.weights.map((v) => ({
+/**
+ * The weights as files hold them, read when their turn comes. A tied matrix is stored once, as the table of tokens. Throws ConfigError for a model
+ * with adapters or packed weights, which files in this layout can't hold.
+ */
+export function weightEntries(model: CausalLM): TensorEntry[] {
+  const [adapter] = adapters(model);
+  if (adapter)
+    throw new ConfigError(
+      `${model.label}: it has the adapter "${adapter.name}". Expected a model without. Call mergeLora first, or write the adapter alone with saveAdapter.`,
+    );
+  const packed = model.weights.find(isPackedPart);
+  if (packed)
+    throw new ConfigError(
+      `${model.label}: ${packed.name} is part of a packed weight. Expected weights in f32, f16 or bf16. Load the model without quantize to write it.`,
+    );
+  return model.weights.map((v) => ({
     name: fileName(v),
     dtype: v.dtype,
     shape: v.shape,
@@ -99,3 +114,4 @@ export const weightEntries = (model: CausalLM): TensorEntry[] =>
       return v.dtype === 'bf16' || v.dtype === 'f16' ? convertFloats(data, 'f32', v.dtype) : data;
     },
   }));
+}

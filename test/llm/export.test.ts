@@ -5,6 +5,7 @@ import { ConfigError, FormatError } from '../../src/base/errors.js';
 import { type GgufContent, type GgufFile, type GgufValue, ggufFile, ggufPieces } from '../../src/io/gguf.js';
 import { bytesReader } from '../../src/io/source.js';
 import type { TensorEntry } from '../../src/io/tensor-files.js';
+import { characterTokenizer } from '../../src/llm/char-tokenizer.js';
 import { ggufEntries } from '../../src/llm/export.js';
 import { fromGguf, type GgufModel } from '../../src/llm/from-gguf.js';
 import {
@@ -37,6 +38,13 @@ const values = async (tensors: Iterable<TensorEntry>): Promise<Map<string, unkno
   for (const { name, dtype, shape, data } of tensors) out.set(name, { dtype, shape, data: await data() });
   return out;
 };
+
+it('characters are no tokens that llama.cpp reads: what to do instead', () => {
+  const { json, config } = characterTokenizer('the ball');
+  expect(() => exported(json as unknown as TokenizerJson, config)).toThrow(
+    /neither byte-level nor SentencePiece's: its tokens are characters.*tenon pretrain's default is byte-level/,
+  );
+});
 
 describe('there and back', () => {
   it.each(modelTypes)('%s: every tensor bit for bit, the configuration, the tokenizer', async (type) => {

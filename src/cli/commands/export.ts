@@ -11,7 +11,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import type { ExportCommandOptions } from '../language-commands.js';
-import { requireNoModel, requireNotSource } from '../model-output.js';
+import { removeOtherModel, requireNoModel, requireNotSource } from '../model-output.js';
 import { say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -37,7 +37,10 @@ export async function exportModel(name: string, options: ExportCommandOptions): 
   if (format === 'gguf') {
     const tensors = weightEntries(model);
     await writeGguf(out, ggufEntries(model.source, { json: tokenizer.json, config: tokenizer.config }, tensors, type, { name: stem }));
-  } else await savePretrained({ model, tokenizer, generation }, out, type === 'q8_0' ? {} : { dtype: type });
+  } else {
+    await removeOtherModel(out);
+    await savePretrained({ model, tokenizer, generation }, out, type === 'q8_0' ? {} : { dtype: type });
+  }
   line.clear();
   const bytes = format === 'gguf' ? (await stat(out)).size : null;
   say(`Wrote ${out}${bytes === null ? '' : ` (${(bytes / 1e6).toFixed(1)} MB)`}.`);

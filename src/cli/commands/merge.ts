@@ -7,7 +7,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { UsageError } from '../failure.js';
 import type { MergeCommandOptions } from '../language-commands.js';
-import { requireNoModel, requireNotSource } from '../model-output.js';
+import { removeOtherModel, requireNoModel, requireNotSource } from '../model-output.js';
 import { say, shellWord, thousands, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -27,6 +27,7 @@ export async function merge(name: string, options: MergeCommandOptions): Promise
     throw new UsageError(`${name}: it has no adapter. Expected a folder with adapter_config.json, or a run that made one.`);
   await requireNotSource('--out', options.out, [folder, base]);
   await mergeLora(model);
+  await removeOtherModel(options.out);
   await savePretrained({ model, tokenizer, generation }, options.out, options.weights === undefined ? {} : { dtype: options.weights });
   const parameters = model.weights.reduce((n, v) => n + v.size, 0);
   say(`Merged ${folder} into its base: ${thousands(parameters)} parameters in ${options.out}.`);
