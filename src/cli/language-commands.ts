@@ -10,7 +10,7 @@ interface Common {
 export interface LoadOptions extends Common {
   readonly dtype?: 'f32' | 'bf16';
   readonly weights?: 'f32' | 'bf16' | 'f16' | 'auto';
-  readonly quantize?: 'nf4' | 'q8_0';
+  readonly quantize?: 'none' | 'nf4' | 'q8_0';
   readonly context?: number;
 }
 /** Of `tenon generate` and `tenon chat`. */
@@ -33,6 +33,7 @@ export interface ChatCommandOptions extends SamplingCommandOptions {
 export interface PerplexityCommandOptions extends LoadOptions {
   readonly data: string;
   readonly lossOn: 'completion' | 'assistant' | 'all';
+  readonly badRows: 'error' | 'skip';
   readonly batchSize: number;
 }
 export interface MergeCommandOptions extends Common {
@@ -78,7 +79,13 @@ export const loading = (command: Command): Command =>
   command
     .addOption(new Option('--dtype <dtype>', 'what is computed in (default: f32)').choices(['f32', 'bf16']))
     .addOption(new Option('--weights <dtype>', 'what matrices are kept in (default: f32)').choices(['f32', 'bf16', 'f16', 'auto']))
-    .addOption(new Option('--quantize <type>', 'pack the projections').choices(['nf4', 'q8_0']))
+    .addOption(
+      new Option('--quantize <type>', "pack the projections (default: an adapter's base as its run had it, else none)").choices([
+        'none',
+        'nf4',
+        'q8_0',
+      ]),
+    )
     .option('--context <n>', 'tokens of prompt and answer together (default: what the model knows, at most 2048)', wholeNumber(2))
     .addOption(device())
     .addOption(json());
@@ -145,6 +152,7 @@ export function addLanguageCommands(program: Command): void {
         .choices(['completion', 'assistant', 'all'])
         .default('all'),
     )
+    .addOption(new Option('--bad-rows <what>', "of rows that can't be read").choices(['error', 'skip']).default('error'))
     .option('--batch-size <n>', 'documents a step', wholeNumber(1), 32)
     .action(async (model: string, options: PerplexityCommandOptions) =>
       (await import('./commands/perplexity.js')).perplexity(model, options),

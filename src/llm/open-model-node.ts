@@ -2,8 +2,8 @@
  * @file A language model by whatever names it: a folder in the Hugging Face layout, an adapter's or a run's folder, a GGUF file, or owner/name on
  * the hub; and the engine that serves and chats with it.
  */
-import { stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { ConfigError, FormatError, quote } from '../base/errors.js';
 import { DownloadError } from '../data/datasets/download-node.js';
 import { openGguf } from '../io/gguf-node.js';
@@ -21,23 +21,45 @@ import { Tokenizer } from './tokenizer.js';
 import { readWeights } from './weights.js';
 
 export interface OpenModelOptions extends Omit<PretrainedOptions, 'quantize'> {
-  /** Projections are packed after reading; with q8_0 the table of tokens and the output matrix too. */
-  quantize?: 'none' | 'nf4' | 'q8_0';
+  /**
+   * Projections are packed after reading; with q8_0 the table of tokens and the output matrix too. 'trained': an adapter's base as in the run that
+   * made the adapter. Default 'none'.
+   */
+  quantize?: 'none' | 'nf4' | 'q8_0' | 'trained';
+  /** nf4: the blocks' scales are quantized again. Default false. */
+  doubleQuantize?: boolean;
   /** Of a model on the hub: branch, tag or commit. */
   revision?: string;
 }
 
 const isThere = async (path: string): Promise<boolean> => (await stat(path).catch(() => null)) !== null;
 
+/** What a run is told, in its folder. */
+const RUN_FILE = 'run.yaml';
+
+/** What the run in a folder made. Throws ConfigError for one that isn't finished. */
+async function madeBy(run: string): Promise<string> {
+  const [adapter, model] = [join(run, 'adapter'), join(run, 'model')];
+  if (await isThere(join(adapter, PEFT_CONFIG_FILE))) return adapter;
+  // A model's weights are written last.
+  if ((await readdir(model).catch(() => [])).some((name) => name.endsWith('.safetensors'))) return model;
+  const kind = (await runSettings(run))('model') === undefined ? 'pretrain' : 'finetune';
+  throw new ConfigError(
+    `${run}: the run is not finished: it has made no model yet. Expected a finished one. Go on with: tenon ${kind} --resume ${run}`,
+  );
+}
+
+/** Reads the words after keys of a run's file, as runs write it: a line each. */
+async function runSettings(run: string): Promise<(key: string) => string | undefined> {
+  const text = await readFile(join(run, RUN_FILE), 'utf8').catch(() => '');
+  return (key) => new RegExp(`^${key}: *(\\S.*)$`, 'm').exec(text)?.[1].trim();
+}
+
 /** The folder (or file) that a name means: itself, what a run made, or a download. Throws ConfigError. */
 async function locate(name: string, options: OpenModelOptions): Promise<string> {
   if (await isThere(name)) {
-    // A run's folder keeps what it made beside its report.
-    if (await isThere(join(name, 'run.yaml')))
-      for (const part of ['adapter', 'model'])
-        if ((await isThere(join(name, part, PEFT_CONFIG_FILE))) || (await isThere(join(name, part, 'config.json'))))
-          return join(name, part);
-    return name;
+    const isRun = (await isThere(join(name, RUN_FILE))) && !(await isThere(join(name, 'config.json')));
+    return isRun ? madeBy(name) : name;
   }
   if (!isHubName(name))
     throw new ConfigError(
@@ -129,15 +151,25 @@ export async function openModel(name: string, options: OpenModelOptions = {}): P
       `${folder}: the base ${named} is an adapter itself. Expected a model. Merge that adapter into its own base first.`,
     );
   // An adapter may be on the table of tokens, or hold a copy of it.
-  const loaded = await openBase(named, options, false);
+  const loaded = await openBase(named, options.quantize === 'trained' ? { ...options, ...(await packedInRun(folder)) } : options, false);
   await loadAdapter(loaded.model, folder);
   return { ...loaded, folder, base: named };
 }
 
+/** How the run that made an adapter kept the frozen weights. */
+async function packedInRun(adapter: string): Promise<Pick<OpenModelOptions, 'quantize' | 'doubleQuantize'>> {
+  const path = resolve(adapter);
+  const settings = basename(path) === 'adapter' ? await runSettings(dirname(path)) : () => undefined;
+  const quantize = settings('quantize');
+  if (quantize !== 'nf4' && quantize !== 'q8_0') return { quantize: 'none' };
+  return { quantize, doubleQuantize: quantize === 'nf4' && settings('doubleQuantize') === 'true' };
+}
+
 /** A model without an adapter; with `output`, its table of tokens and output matrix are packed too. */
 async function openBase(folder: string, options: OpenModelOptions, output: boolean): Promise<Pretrained> {
-  const { quantize = 'none', revision: _, ...rest } = options;
-  const pretrained = { ...rest, ...(quantize === 'none' ? {} : { quantize: { type: quantize, ...(output ? { output } : {}) } }) };
+  const { quantize = 'none', doubleQuantize = false, revision: _, ...rest } = options;
+  const packing = quantize === 'none' || quantize === 'trained' ? null : { type: quantize, doubleQuant: doubleQuantize };
+  const pretrained = { ...rest, ...(packing ? { quantize: { ...packing, ...(output ? { output } : {}) } } : {}) };
   return folder.endsWith('.gguf') ? openGgufModel(folder, pretrained) : fromPretrained(folder, pretrained);
 }
 

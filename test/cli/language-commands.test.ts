@@ -1,6 +1,6 @@
 /** @file `tenon chat` and `tenon perplexity` on a small model that was made for this. */
 import { spawn } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -64,6 +64,16 @@ test('perplexity counts the tokens that --loss-on names', { timeout: 120_000 }, 
   ]);
 });
 
+test('perplexity refuses pairs, and passes over bad rows when told to', { timeout: 120_000 }, async () => {
+  const data = join(folder, 'pairs.jsonl');
+  const perplexity = (...more: string[]) => tenon(['perplexity', 'model', '--data', data, '--device', 'reference', ...more]);
+  await writeFile(data, JSON.stringify({ prompt: 'the ball ', chosen: 'is', rejected: 'it' }));
+  expect(await perplexity()).toMatchObject({ code: 2, stderr: expect.stringContaining('holds pairs of answers (prompt/chosen/rejected)') });
+  await writeFile(data, `${JSON.stringify({ text: 'the ball' })}\n{`);
+  expect((await perplexity()).stderr).toContain("pass over such rows with badRows: 'skip'");
+  expect(await perplexity('--bad-rows', 'skip')).toMatchObject({ code: 0, stdout: expect.stringContaining('1 documents') });
+});
+
 describe('merge and export write over nothing unasked', () => {
   const device = ['--device', 'reference'];
   const refused = async (args: readonly string[], message: string): Promise<void> => {
@@ -86,6 +96,13 @@ describe('merge and export write over nothing unasked', () => {
     await refused(['merge', 'adapter', '--out', './adapter/', '--overwrite'], 'is what the model is read from');
     await refused(['export', 'base', '--format', 'safetensors', '--out', 'base', '--overwrite'], 'is what the model is read from');
     expect(await readFile(join(folder, 'base', 'model.safetensors'))).toEqual(before);
+
+    // What is written over leaves nothing that would be read with the new model.
+    await cp(join(folder, 'adapter'), join(folder, 'old'), { recursive: true });
+    await writeFile(join(folder, 'old', 'chat_template.jinja'), 'x');
+    await refused(['merge', 'adapter', '--out', 'old'], '--out: old holds a model (old/adapter_config.json)');
+    expect(await tenon(['merge', 'adapter', '--out', 'old', '--overwrite', ...device])).toMatchObject({ code: 0, stderr: '' });
+    expect((await readdir(join(folder, 'old'))).sort()).toEqual((await readdir(join(folder, 'model'))).sort());
 
     await mkdir(join(folder, 'empty'));
     for (const more of [[], ['--overwrite']])

@@ -1,5 +1,5 @@
 /** @file Whole runs in a folder of their own: pretraining, its resumption, adapters, preferences; and their models by name. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -92,6 +92,42 @@ evaluateEvery: 15
     const request = { maxTokens: 10, temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, stop: [] };
     for await (const piece of engine.generate(engine.encode('the tree is '), request)) text += piece.text;
     expect(text).toBe('not here .');
+  });
+
+  test('passes over bad rows when told to, and needs enough data for a held-out part', async () => {
+    const good = JSON.stringify({ prompt: 'the ball is ', completion: 'red .' });
+    await writeFile(join(folder, 'bad.jsonl'), [good, JSON.stringify({ prompt: 'the ball is ', completion: 7 }), good].join('\n'));
+    await writeFile(join(folder, 'one.jsonl'), good);
+    await writeFile(join(folder, 'one.txt'), 'the ball');
+    const run = (data: string, flags: Record<string, unknown>, c = context(`few-${data}`)) =>
+      finetune(
+        readSettings(finetuneSettings, null, { model: join(folder, 'base', 'model'), data: join(folder, data), steps: 1, ...flags }, ''),
+        c,
+      );
+    await expect(run('bad.jsonl', {})).rejects.toThrow(/line 2.*pass over such rows with badRows: 'skip'/);
+    const c = context('skips');
+    expect(await run('bad.jsonl', { badRows: 'skip' }, c)).not.toBeNull();
+    expect(c.lines.join('\n')).toContain('1 bad row passed over.');
+    const few = /^validationShare: of 1 example .*leaves nothing to evaluate on.*validationShare: 0 for none\.$/;
+    await expect(run('one.jsonl', { validationShare: 0.2 })).rejects.toThrow(few);
+    await expect(run('one.txt', { validationShare: 0.1 })).rejects.toThrow(few);
+    expect(await run('one.jsonl', {}, context('one'))).not.toBeNull();
+  });
+
+  test('is no model before it is finished, and a base is packed as in training when that is asked for', async () => {
+    const unfinished = openModel(join(folder, 'few-bad.jsonl'));
+    await expect(unfinished).rejects.toThrow(/the run is not finished.*Go on with: tenon finetune --resume .*few-bad\.jsonl$/);
+    await mkdir(join(folder, 'killed', 'model'), { recursive: true });
+    await writeFile(join(folder, 'killed', 'run.yaml'), 'data: a.txt\n');
+    await writeFile(join(folder, 'killed', 'model', 'config.json'), '{}');
+    await expect(openModel(join(folder, 'killed'))).rejects.toThrow('Go on with: tenon pretrain --resume');
+    const kinds = async (name: string, quantize: 'trained' | 'none') =>
+      (await openModel(join(folder, name), { quantize })).model.weights.some((v) => v.name.endsWith('/nf4'));
+    expect(await Promise.all([kinds('lora-nf4', 'trained'), kinds('lora-nf4', 'none'), kinds('lora-none', 'trained')])).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 
   test('learns preferences against the model with its adapter switched off', { timeout: 300_000 }, async () => {

@@ -26,7 +26,7 @@ export async function openCommandEngine(name: string, options: LoadOptions, how:
     const loaded = await openModel(name, {
       ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
       ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
-      ...(options.quantize === undefined ? {} : { quantize: options.quantize }),
+      quantize: options.quantize ?? 'trained',
       signal,
       onProgress: (share) => line.show('reading weights', share),
     });

@@ -6,7 +6,7 @@ import { nextTokenObjective } from '../../llm/objective.js';
 import { openModel } from '../../llm/open-model-node.js';
 import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
-import { Interrupted } from '../failure.js';
+import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
 import type { PerplexityCommandOptions } from '../language-commands.js';
 import { say, thousands, writeJson } from '../output.js';
@@ -23,12 +23,21 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
     const { model, tokenizer } = await openModel(name, {
       ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
       ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
-      ...(options.quantize === undefined ? {} : { quantize: options.quantize }),
+      quantize: options.quantize ?? 'trained',
       signal,
       onProgress: (share) => line.show('reading weights', share),
     });
     const length = Math.min(options.context ?? 2048, model.config.maxPositions);
-    const shards = await tokenizeFiles(options.data, tokenizer, { documents: 'lines', lossOn: options.lossOn, signal });
+    const shards = await tokenizeFiles(options.data, tokenizer, {
+      documents: 'lines',
+      lossOn: options.lossOn,
+      signal,
+      ...(options.badRows === 'skip' ? { badRows: 'skip' as const } : {}),
+    });
+    if (shards.group > 1)
+      throw new UsageError(
+        `--data: ${options.data} holds pairs of answers (${shards.report.files[0].layout}), which have no perplexity of their own. Expected texts, prompts with completions, or conversations. Write the chosen answers as completions, or compare pairs with tenon finetune and validation: ${options.data}.`,
+      );
     const batches = new TokenBatches(shards, {
       batchSize: options.batchSize,
       length,

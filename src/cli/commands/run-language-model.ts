@@ -96,7 +96,6 @@ export async function runLanguageModel(
       say(`Go on with: tenon ${kind} --resume ${shellWord(folder)}`);
       throw new Interrupted();
     }
-    if (report.before) say(`before: ${describeScores(report.before)}`);
     if (report.after) say(`after:  ${describeScores(report.after)}`);
     say(
       `${thousands(report.trainableParameters)} weights trained on ${thousands(report.tokens)} tokens in ${report.seconds.toFixed(1)} s, ${(report.peakMemoryBytes / 1e9).toFixed(2)} GB at most.`,
