@@ -11,6 +11,7 @@ import type { GgufType } from '#tenon/io/gguf.js';
 import { writeGguf } from '#tenon/io/gguf-node.js';
 import { openSafetensors } from '#tenon/io/safetensors-files-node.js';
 import { ggufEntries } from '#tenon/llm/export.js';
+import { fromHost } from '#tenon/tensor/index.js';
 import { isObject, startLlamaCpp } from './peers.js';
 
 export interface ExportCheckOptions {
@@ -36,6 +37,8 @@ export interface ExportCheck {
   /** Share of tokens after which it chooses as at f32. */
   readonly sameChoices: number;
   readonly tokens: number;
+  /** Share of tokens after which it chooses as Tenon does on the same file. */
+  readonly sameAsTenon: number;
   /** Beginnings of lines after which it and Tenon, on the same file, say the same most likely tokens; of so many. */
   readonly sameGreedy: number;
   readonly beginnings: number;
@@ -74,8 +77,18 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
       for (const { ids } of texts.slice(0, lines))
         choices.push(asIds((await peer.request({ do: 'choices', ids: [...begin, ...ids] })).ids));
       reference ??= choices;
-      const pairs = choices.flatMap((list, i) => list.map((id, j): boolean => id === reference?.[i][j]));
-      const generator = await openGenerator(path);
+      const { model: own, tokenizer: ownTokenizer } = await openModel(path);
+      const chosen: number[][] = [];
+      for (const { ids } of texts.slice(0, lines)) {
+        const logits = own.call(fromHost(Int32Array.from([...begin, ...ids]), [1, begin.length + ids.length], 'i32'));
+        chosen.push([...(await logits.argmax(-1).data())]);
+      }
+      // It speaks past what ends an answer.
+      const generator = new TextGenerator(own, ownTokenizer, {
+        slots: 1,
+        context: Math.min(1024, own.config.maxPositions),
+        stopTokens: [],
+      });
       let sameGreedy = 0;
       const starts = texts.slice(0, beginnings).map(({ ids }) => [...begin, ...ids.slice(0, firstTokens)]);
       for (const start of starts) {
@@ -92,8 +105,9 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
         continuation: String(text),
         sameTokens: made.filter((list, i) => list.join() === texts[i].ids.join()).length,
         texts: texts.length,
-        sameChoices: pairs.length === 0 ? 1 : pairs.filter(Boolean).length / pairs.length,
-        tokens: pairs.length,
+        sameChoices: shareOfSame(choices, reference),
+        tokens: choices.flat().length,
+        sameAsTenon: shareOfSame(choices, chosen),
         sameGreedy,
         beginnings: starts.length,
       });
@@ -108,10 +122,9 @@ export async function checkExport(options: ExportCheckOptions): Promise<ExportCh
   }
 }
 
-/** Tenon on a GGUF file, its numbers computed in f32; it speaks past what ends an answer. */
-async function openGenerator(path: string): Promise<TextGenerator> {
-  const { model, tokenizer } = await openModel(path);
-  return new TextGenerator(model, tokenizer, { slots: 1, context: Math.min(1024, model.config.maxPositions), stopTokens: [] });
+function shareOfSame(a: readonly number[][], b: readonly number[][]): number {
+  const pairs = a.flatMap((list, i) => list.map((id, j): boolean => id === b[i][j]));
+  return pairs.length === 0 ? 1 : pairs.filter(Boolean).length / pairs.length;
 }
 
 /** The lines with their tokens, without those whose tokens have the unknown one: llama.cpp ends its process over characters without a token. */
