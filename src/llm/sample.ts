@@ -71,19 +71,26 @@ export function sampleToken(logits: Float32Array, sampling: Sampling, seen: Iter
   const top = logits[best];
   const isCut = topK > 0 || topP < 1;
   // What is e⁻³⁰ times as likely as the first is never drawn, and needn't be sorted.
-  const least = Math.max(top - 30 * temperature, minP > 0 ? top + temperature * Math.log(minP) : Number.NEGATIVE_INFINITY);
+  const least = top - 30 * temperature;
   let ids: number[] = [];
   for (let i = 0; i < logits.length; i++) if (logits[i] >= least) ids.push(i);
   if (isCut) ids.sort((a, b) => logits[b] - logits[a] || a - b);
   if (topK > 0 && ids.length > topK) ids = ids.slice(0, topK);
-  const weights = ids.map((i) => Math.exp((logits[i] - top) / temperature));
+  let weights = ids.map((i) => Math.exp((logits[i] - top) / temperature));
   let total = weights.reduce((a, b) => a + b, 0);
   if (topP < 1) {
     let kept = 0;
     let sum = 0;
     while (kept < weights.length && sum < topP * total) sum += weights[kept++];
     ids.length = kept;
+    weights.length = kept;
     total = sum;
+  }
+  if (minP > 0) {
+    // The most likely one's weight is 1.
+    ids = ids.filter((_, i) => weights[i] >= minP);
+    weights = weights.filter((w) => w >= minP);
+    total = weights.reduce((a, b) => a + b, 0);
   }
   let rest = draw(seed, step) * total;
   for (let i = 0; i < ids.length; i++) {

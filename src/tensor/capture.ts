@@ -67,8 +67,8 @@ export function capture(outputs: readonly Node[]): Capture {
             open = true;
           }
         if (open) continue;
-        // JSON has no infinities: the one attribute that may hold them is spelled out.
-        const fill = isOp(node, 'pad') ? String(node.arg.value) : '';
+        // JSON has neither infinities nor -0: the one attribute that may hold them is spelled out.
+        const fill = isOp(node, 'pad') ? spelled(node.arg.value) : '';
         const arg = node.arg === undefined || isOp(node, 'customGradient') ? '' : JSON.stringify(node.arg) + fill;
         number(node, `${node.op}${arg}(${inputs.map((x) => index.get(x)).join()})`);
         stack.pop();
@@ -79,6 +79,9 @@ export function capture(outputs: readonly Node[]): Capture {
   parts.push(outputs.map((o) => index.get(o)).join());
   return { key: parts.join(';'), outputs, leaves, constants, places };
 }
+
+/** A number as text; -0 is another number than 0. */
+export const spelled = (value: number): string => (Object.is(value, -0) ? '-0' : String(value));
 
 /** The structure as a function of inputs: a place for each leaf, then (when `liftConstants`) a scalar for each constant. */
 export function template(c: Capture, liftConstants: boolean): Node[] {

@@ -7,7 +7,7 @@ import { allocate, encode } from '../base/dtype.js';
 import { DeviceError, InternalError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
-import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
+import { asBuffer, type Capture, capture, estimateCost, spelled, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, plainDevice, type Slot } from './engine.js';
 import { type PendingWrite, pendingWrites, realized, state } from './state.js';
 import { isIdle, prepareAll, Storage, track } from './storage.js';
@@ -60,7 +60,7 @@ function lookUp(c: Capture): Entry {
       break;
     }
   if (family.lifted) return family.lifted;
-  const values = c.constants.length === 0 ? '' : c.constants.map((n) => n.arg.value).join();
+  const values = c.constants.length === 0 ? '' : c.constants.map((n) => spelled(n.arg.value)).join();
   const known = family.byConstants.get(values);
   if (known) return known;
   const lift = family.byConstants.size >= LIFT_AFTER;
@@ -148,7 +148,7 @@ const LEAST_ZEROS = 4096;
  */
 function settleZeros(write: PendingWrite, node: Node): boolean {
   const device = currentDevice();
-  if (!isOp(node, 'constant') || node.arg.value !== 0 || size(node.shape) < LEAST_ZEROS || !device.readSync) return false;
+  if (!isOp(node, 'constant') || !Object.is(node.arg.value, 0) || size(node.shape) < LEAST_ZEROS || !device.readSync) return false;
   write.settle(Storage.on(device, device.allocate(node.dtype, size(node.shape)), node.dtype, node.shape));
   pendingWrites.delete(write);
   return true;

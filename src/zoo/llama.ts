@@ -3,6 +3,7 @@
  * alone. Pre-norm blocks of grouped-query attention with rotary positions and SwiGLU (Touvron et al. 2023), weights named as transformers'.
  */
 import { z } from 'zod';
+import { FormatError } from '../base/errors.js';
 import { Embedding, type Layer, Linear, RMSNormalization } from '../layers/index.js';
 import { RandomNormal } from '../layers/initializers.js';
 import { fromHost, rotaryEmbedding, type Tensor } from '../tensor/index.js';
@@ -31,7 +32,7 @@ const schema = z.object({
   sliding_window: z.number().int().positive().nullish(),
   use_sliding_window: z.boolean().nullish(),
   max_window_layers: z.number().int().min(0).nullish(),
-  layer_types: z.array(z.string()).nullish(),
+  layer_types: z.array(z.enum(['full_attention', 'sliding_attention'])).nullish(),
   initializer_range: optional(positive, 0.02),
 });
 
@@ -56,8 +57,11 @@ export function llamaConfig(json: unknown, who = 'llama'): LlamaConfig {
   const headDim = c.head_dim ?? (c.model_type === 'qwen3' ? 128 : c.hidden_size / heads);
   const rope = c.rope_parameters ?? c.rope_scaling ?? null;
   const theta = c.rope_theta ?? rope?.rope_theta ?? 10_000;
+  const kinds = c.layer_types;
+  if (kinds && kinds.length !== c.num_hidden_layers)
+    throw new FormatError(`${who}: layer_types has ${kinds.length} entries. Expected num_hidden_layers, ${c.num_hidden_layers}.`);
   const slides = (layer: number): boolean => {
-    if (c.layer_types) return c.layer_types[layer] === 'sliding_attention';
+    if (kinds) return kinds[layer] === 'sliding_attention';
     if (isQwen) return c.use_sliding_window === true && layer >= (c.max_window_layers ?? 28);
     return c.model_type === 'mistral';
   };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { resolveSampling, sampleToken } from '../../src/llm/sample.js';
+import { resolveSampling, type SamplingOptions, sampleToken } from '../../src/llm/sample.js';
 
 const logits = [2, 0, 1, -1, 3, 3.5];
 const draw = (options: Parameters<typeof resolveSampling>[0], step = 0, seen: number[] = []): number =>
@@ -36,6 +36,18 @@ describe('sampleToken', () => {
     expect(drawn({ topP: 0.9 }).map((s) => s > 0)).toEqual([true, false, false, false, true, true]);
     // e^-1.5 = 0.22.
     expect(drawn({ minP: 0.2 }).map((s) => s > 0)).toEqual([true, false, false, false, true, true]);
+  });
+  test('minP is of what topP left: topP is a share of all', () => {
+    const probabilities = [0.4, 0.3, 0.2, 0.05, 0.05];
+    const kept = (options: SamplingOptions): number => {
+      const seen = new Set<number>();
+      for (let i = 0; i < 500; i++)
+        seen.add(sampleToken(Float32Array.from(probabilities, Math.log), resolveSampling({ ...options, seed: 1 }), [], i));
+      return seen.size;
+    };
+    expect([kept({ topP: 0.75 }), kept({ minP: 0.2 }), kept({ topP: 0.75, minP: 0.2 }), kept({ topP: 0.75, minP: 0.6 })]).toEqual([
+      3, 3, 3, 2,
+    ]);
   });
   test('the penalty divides the logits of tokens that were there, and multiplies negative ones', () => {
     expect(draw({ temperature: 0, repetitionPenalty: 2 }, 0, [5, 5])).toBe(4);

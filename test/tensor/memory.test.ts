@@ -65,6 +65,20 @@ describe('realization', () => {
     v.assignAdd(1);
     expect((await v.data()).every((x) => x === 1)).toBe(true);
   });
+  it('tells -0 from 0', async () => {
+    const over = async (zero: number): Promise<number> =>
+      tn
+        .tensor([1])
+        .div(tn.full([1], zero))
+        .item();
+    expect([await over(-0), await over(0), await over(-0)]).toEqual([
+      Number.NEGATIVE_INFINITY,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+    ]);
+    const v = tn.variable(tn.full([5000], -0));
+    expect(Object.is((await v.data())[4999], -0)).toBe(true);
+  });
   it('keeps long chains short', async () => {
     let x = tn.tensor([0]);
     for (let i = 0; i < 20000; i++) x = x.add(1);
