@@ -2,6 +2,7 @@
  * @file The training of a language model on tokens: optimizer, schedule, estimate, fit with evaluations, samples and checkpoints, for pretraining,
  * fine-tuning and preferences alike.
  */
+import { dtypes } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { optimizers, type Schedule, schedules } from '../optimizers/index.js';
 import type { Callback, Logs } from '../train/callbacks/callback.js';
@@ -153,10 +154,15 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   const evaluations = Math.ceil(steps / evaluateEvery);
   // Padded batches have several lengths, each with Programs of its own: what is tried is what needs most.
   const longest = { size: 1, openAt: () => train.openAt(0, train.longestBatch), [Symbol.asyncIterator]: () => longest.openAt() };
+  const most = await placesOfFirst(longest);
+  // What is kept of every block at least, in widths: far more than there is would take minutes to compile before it is refused.
+  const kept = model.checkpointBlocks ? 1 : 8;
+  const { layers, hiddenSize } = model.config;
+  requireMemory(model, { arenaBytes: most * kept * layers * hiddenSize * dtypes[model.computeDtype].bytes, optimizerBytes: 0 });
   const rehearsal = await rehearse(model, longest, {
     beforeRunning: (plan) => requireMemory(model, plan),
   });
-  const perPlace = rehearsal.secondsPerStep / (await placesOfFirst(longest));
+  const perPlace = rehearsal.secondsPerStep / most;
   const { secondsPerStep: _, compileSeconds } = rehearsal;
   // An evaluation is a forward pass: about a third of a step.
   const evaluated = validation ? (evaluations + 1) * places(validation) * (perPlace / 3) : 0;
@@ -263,6 +269,6 @@ function requireMemory(model: CausalLM, plan: { readonly arenaBytes: number; rea
   const wanted = plan.arenaBytes + plan.optimizerBytes;
   if (free === undefined || wanted <= free) return;
   throw new ConfigError(
-    `${model.name}: a step needs ${gigabytes(plan.arenaBytes)} for activations and gradients and ${gigabytes(plan.optimizerBytes)} for the optimizer; ${gigabytes(free)} are free. Expected no more. Lower batchSize (and raise gradientAccumulation), set checkpointing: true, or use method: lora.`,
+    `${model.name}: a step needs ${gigabytes(plan.arenaBytes)} or more for activations and gradients${plan.optimizerBytes > 0 ? ` and ${gigabytes(plan.optimizerBytes)} for the optimizer` : ''}; ${gigabytes(free)} are free. Expected no more. Lower batchSize or context (and raise gradientAccumulation)${model.checkpointBlocks ? '' : ', or set checkpointing: true'}; finetune has method: lora, too.`,
   );
 }
