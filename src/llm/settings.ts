@@ -9,6 +9,8 @@ import { nearest } from '../base/option-names.js';
 
 const whole = (least = 1): z.ZodInt => z.int().min(least);
 const share = z.number().min(0).max(1);
+/** Of a running mean: with 1 it would never move. */
+const decay = z.number().min(0).lt(1);
 const positive = z.number().positive();
 const text = z.string().min(1);
 const files = z.union([text, z.array(text).min(1)]);
@@ -28,8 +30,8 @@ const common = {
     .describe('how the rate falls after the warm-up'),
   warmupSteps: whole(0).optional().describe('updates of linear rise (default: a hundredth of all, at least 1)'),
   minLearningRate: z.number().min(0).default(0).describe('where cosine and linear end'),
-  beta1: share.default(0.9).describe("AdamW's"),
-  beta2: share.optional().describe("AdamW's"),
+  beta1: decay.default(0.9).describe("AdamW's"),
+  beta2: decay.optional().describe("AdamW's"),
   epsilon: positive.default(1e-8).describe("AdamW's"),
   weightDecay: z.number().min(0).optional().describe('of matrices; norms and biases never decay'),
   clip: z.number().min(0).default(1).describe('largest norm of all gradients together; 0: none'),
@@ -121,18 +123,51 @@ export interface SettingFlag {
 interface Property {
   readonly type?: string;
   readonly enum?: string[];
-  readonly anyOf?: readonly { readonly type?: string }[];
+  readonly const?: unknown;
+  readonly anyOf?: readonly Property[];
+  readonly items?: Property;
   readonly additionalProperties?: { readonly type?: string };
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly exclusiveMaximum?: number;
   readonly description?: string;
   readonly default?: unknown;
 }
 
-/** All keys as flags. */
-export function settingFlags(table: SettingsTable): SettingFlag[] {
-  const json = z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' }) as {
+const schemaOf = (table: z.ZodObject) =>
+  z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' }) as {
     properties: Record<string, Property>;
     required?: readonly string[];
   };
+
+/** What a key takes, in words. */
+function wanted(p: Property): string {
+  if (p.anyOf) return p.anyOf.map(wanted).join(' or ');
+  if (p.enum) return `${p.enum.length > 1 ? 'one of ' : ''}${p.enum.join(', ')}`;
+  if (p.const !== undefined) return String(p.const);
+  switch (p.type) {
+    case 'boolean':
+      return 'true or false';
+    case 'string':
+      return 'a text';
+    case 'array':
+      return `a list of ${p.items ? `${wanted(p.items).replace(/^a /, '')}s` : 'values'}`;
+    case 'object':
+      return p.additionalProperties?.type === 'string' ? 'keys with texts' : 'keys with values';
+    default: {
+      const noun = p.type === 'integer' ? 'a whole number' : 'a number';
+      const isSafe = (x: number | undefined): x is number => x !== undefined && Math.abs(x) < Number.MAX_SAFE_INTEGER;
+      const low = isSafe(p.exclusiveMinimum) ? `> ${p.exclusiveMinimum}` : isSafe(p.minimum) ? `≥ ${p.minimum}` : '';
+      const high = isSafe(p.exclusiveMaximum) ? `< ${p.exclusiveMaximum}` : isSafe(p.maximum) ? `≤ ${p.maximum}` : '';
+      return `${noun} ${[low, high].filter((x) => x !== '').join(' and ')}`.trim();
+    }
+  }
+}
+
+/** All keys as flags. */
+export function settingFlags(table: SettingsTable): SettingFlag[] {
+  const json = schemaOf(table);
   return Object.entries(json.properties).map(([key, p]) => {
     const types = p.anyOf ? p.anyOf.map((a) => a.type) : [p.type];
     const kind = types.includes('array')
@@ -163,6 +198,9 @@ export function unfinished(table: SettingsTable): z.ZodObject {
   const shape: z.ZodRawShape = table.shape;
   return z.strictObject({ ...shape, ...Object.fromEntries(required.map(({ key }) => [key, z.optional(shape[key])])) });
 }
+
+/** JSON has no infinity and no NaN. */
+const shown = (value: unknown): string => (typeof value === 'number' ? String(value) : quote(value));
 
 /** Characters of a run's file: it is a page, also with a config written out. */
 const MAX_TEXT = 2 ** 17;
@@ -232,10 +270,13 @@ export function readSettings<T extends z.ZodObject>(
   const merged = { ...given, ...Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined)) };
   const parsed = table.safeParse(merged);
   if (parsed.success) return parsed.data as z.output<T>;
-  const [issue] = parsed.error.issues;
-  const key = String(issue.path[0] ?? '');
+  const key = String(parsed.error.issues[0].path[0] ?? '');
   const value = (merged as Record<string, unknown>)[key];
-  const message = `${issue.path.join('.')} is ${value === undefined ? 'missing' : quote(value)}. ${issue.message.replace(/^Invalid \w+: e/, 'E')}.`;
+  const property = schemaOf(table).properties[key] ?? {};
+  const message =
+    value === undefined
+      ? `${key} is missing. Expected ${wanted(property)}: ${property.description}.`
+      : `${key} is ${shown(value)}. Expected ${wanted(property)}.`;
   if (isFlag(key)) throw new ConfigError(`--${kebab(key)}: ${message}`);
   throw new FormatError(`${value === undefined ? where : keyAt(key)}: ${message}`);
 }
