@@ -242,9 +242,14 @@ export function readSettings<T extends z.ZodObject>(
   let given: unknown;
   try {
     requireShallow(yaml ?? '', where);
-    // Without what the library makes of each fault's place: that takes the whole line for each.
-    document = parseDocument(yaml ?? '', { lineCounter: lines, logLevel: 'silent', prettyErrors: false });
+    // Without what the library makes of each fault's place: that takes the whole line for each. When it is to be silent, it drops all documents
+    // but the first.
+    document = parseDocument(yaml ?? '', { lineCounter: lines, logLevel: 'error', prettyErrors: false });
     const [fault] = document.errors;
+    if (fault?.code === 'MULTIPLE_DOCS')
+      throw new FormatError(
+        `${lineOf(fault.pos[0])}: a second document begins here. Expected one, with all keys. Remove the line "---" between them.`,
+      );
     if (fault) throw new FormatError(`${lineOf(fault.pos[0])}: ${fault.message.slice(0, 300)}.`);
     given = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (error) {

@@ -24,10 +24,16 @@ describe('settings of a run', () => {
     ['model: m\ndata: d\nbeta1: 1\n', 'run.yaml:3: beta1 is 1. Expected a number ≥ 0 and < 1.'],
     ['model: m\ndata: d\nbeta2: 1\n', 'run.yaml:3: beta2 is 1. Expected a number ≥ 0 and < 1.'],
     ['model: [\n', 'run.yaml:'],
+    ['model: m\ndata: d\n---\nbatchSize: 4\n', 'run.yaml:3: a second document begins here. Expected one, with all keys.'],
+    ['model: m\ndata: d\n\n---\n# and\n\nbatchSize: 4\n', 'run.yaml:4: a second document begins here.'],
+    ['---\nmodel: m\ndata: d\n...\nbatchSize: 4\n', 'run.yaml:5: a second document begins here.'],
     ['- a\n- b\n', 'run.yaml: it holds no keys.'],
     ['model: m\nmodel: n\ndata: d\n', 'run.yaml:2: Map keys must be unique'],
   ])('%j is refused with its line', (yaml, message) => {
     expect(() => read(yaml)).toThrow(message);
+  });
+  test('marks around the one document are no second', () => {
+    expect(read('# a run\n---\nmodel: m\ndata: d\n...\n# the end\n')).toMatchObject({ model: 'm' });
   });
   test('a flag is named as it was written', () => {
     expect(() => read('model: m\ndata: d\n', { batchSize: 'x' })).toThrow('--batch-size: batchSize is "x"');
