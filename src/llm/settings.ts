@@ -199,6 +199,91 @@ export function unfinished(table: SettingsTable): z.ZodObject {
   return z.strictObject({ ...shape, ...Object.fromEntries(required.map(({ key }) => [key, z.optional(shape[key])])) });
 }
 
+/** Two keys that don't go together. */
+interface Rule {
+  /** The one that is refused, where it was given and is not its default. */
+  readonly key: string;
+  readonly other: string;
+  readonly isBroken: (settings: Readonly<Record<string, unknown>>) => boolean;
+  readonly expected: string;
+  /** The keys are two ways to say the same: one as a flag replaces the other in the file. */
+  readonly isChoice?: boolean;
+}
+
+const isNumber = (x: unknown): x is number => typeof x === 'number';
+/** What the map of columns says of the data: preferences or not; null: nothing. */
+function columnsTell({ columns }: Readonly<Record<string, unknown>>): boolean | null {
+  const parts = Object.keys(columns ?? {}).filter((part) => part !== 'prompt');
+  return parts.length === 0 ? null : parts.some((part) => part === 'chosen' || part === 'rejected');
+}
+const ofAdapters = ['loraRank', 'loraAlpha', 'loraDropout', 'loraTargets', 'rsLora', 'modulesToSave'];
+
+/** What would be passed over in silence, and be told as true by the run's folder. Rules whose keys a table lacks are not about it. */
+const rules: readonly Rule[] = [
+  { key: 'epochs', other: 'steps', isBroken: (s) => s.steps !== undefined, expected: 'one of them', isChoice: true },
+  { key: 'depth', other: 'config', isBroken: (s) => s.config !== undefined, expected: 'one of them', isChoice: true },
+  {
+    key: 'validationShare',
+    other: 'validation',
+    isBroken: (s) => s.validation !== undefined && s.validationShare !== 0,
+    expected: 'one of them',
+    isChoice: true,
+  },
+  {
+    key: 'warmupSteps',
+    other: 'steps',
+    isBroken: (s) => isNumber(s.steps) && isNumber(s.warmupSteps) && s.warmupSteps > 0 && s.warmupSteps >= s.steps,
+    expected: 'warmupSteps less than steps',
+  },
+  {
+    key: 'minLearningRate',
+    other: 'learningRate',
+    isBroken: (s) => isNumber(s.learningRate) && isNumber(s.minLearningRate) && s.minLearningRate > s.learningRate,
+    expected: 'minLearningRate at most learningRate',
+  },
+  {
+    key: 'minLearningRate',
+    other: 'schedule',
+    isBroken: (s) => s.schedule === 'constant',
+    expected: 'a schedule that falls, or no minLearningRate',
+  },
+  {
+    key: 'vocabSize',
+    other: 'tokenizer',
+    isBroken: (s) => s.tokenizer !== undefined && s.tokenizer !== 'train',
+    expected: 'tokenizer: train, or no vocabSize',
+  },
+  {
+    key: 'quantize',
+    other: 'method',
+    isBroken: (s) => s.method === 'full',
+    expected: 'method: lora, as quantized weights are not trained',
+  },
+  { key: 'doubleQuantize', other: 'quantize', isBroken: (s) => s.quantize !== 'nf4', expected: 'quantize: nf4' },
+  ...[...ofAdapters, 'adapter'].map((key) => ({
+    key,
+    other: 'method',
+    isBroken: (s: Readonly<Record<string, unknown>>) => s.method === 'full',
+    expected: `method: lora, or no ${key}`,
+  })),
+  ...ofAdapters.map((key) => ({
+    key,
+    other: 'adapter',
+    isBroken: (s: Readonly<Record<string, unknown>>) => s.adapter !== undefined,
+    expected: `no ${key}: it is the adapter's own`,
+  })),
+  { key: 'packing', other: 'columns', isBroken: (s) => columnsTell(s) === true, expected: 'no packing with preference data' },
+  ...['beta', 'sftWeight'].map((key) => ({
+    key,
+    other: 'columns',
+    isBroken: (s: Readonly<Record<string, unknown>>) => columnsTell(s) === false,
+    expected: `preference data (chosen and rejected), or no ${key}`,
+  })),
+];
+
+/** The first line of a file that a run wrote. It has the steps that its epochs came to. */
+const RECORD = /^# Every value of this run\b/;
+
 /** JSON has no infinity and no NaN. */
 const shown = (value: unknown): string => (typeof value === 'number' ? String(value) : quote(value));
 
@@ -272,11 +357,32 @@ export function readSettings<T extends z.ZodObject>(
         `${keyAt(key)}: ${quote(key)} is no key of this file. ${near ? `Write ${near}.` : `Expected one of ${known.join(', ')}.`}`,
       );
     }
-  const merged = { ...given, ...Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined)) };
+  const merged: Record<string, unknown> = { ...given, ...Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined)) };
+  const ours = rules.filter((r) => known.includes(r.key) && known.includes(r.other));
+  for (const { key, other } of ours.filter((r) => r.isChoice)) {
+    if (isFlag(key) && !isFlag(other)) delete merged[other];
+    if (isFlag(other) && !isFlag(key)) delete merged[key];
+  }
   const parsed = table.safeParse(merged);
-  if (parsed.success) return parsed.data as z.output<T>;
+  if (parsed.success) {
+    const settings = parsed.data as Record<string, unknown>;
+    const { properties } = schemaOf(table);
+    const isGiven = (key: string): boolean =>
+      merged[key] !== undefined && JSON.stringify(merged[key]) !== JSON.stringify(properties[key].default);
+    const say = (key: string): string =>
+      `${key}: ${typeof settings[key] === 'string' ? quote(settings[key]).slice(1, -1) : quote(settings[key])}`;
+    for (const { key, other, isBroken, expected, isChoice } of ours) {
+      if (!isGiven(key) || !isBroken(settings)) continue;
+      if (isChoice && !isFlag(key) && RECORD.test(yaml ?? '')) continue;
+      const place = isFlag(other) ? `--${kebab(other)}` : merged[other] === undefined ? 'the default' : keyAt(other);
+      const message = `${say(key)} does not go with ${say(other)} (${place}). Expected ${expected}.`;
+      if (isFlag(key)) throw new ConfigError(`--${kebab(key)}: ${message}`);
+      throw new FormatError(`${keyAt(key)}: ${message}`);
+    }
+    return parsed.data as z.output<T>;
+  }
   const key = String(parsed.error.issues[0].path[0] ?? '');
-  const value = (merged as Record<string, unknown>)[key];
+  const value = merged[key];
   const property = schemaOf(table).properties[key] ?? {};
   const message =
     value === undefined

@@ -111,7 +111,10 @@ evaluateEvery: 15
     const few = /^validationShare: of 1 example .*leaves nothing to evaluate on.*validationShare: 0 for none\.$/;
     await expect(run('one.jsonl', { validationShare: 0.2 })).rejects.toThrow(few);
     await expect(run('one.txt', { validationShare: 0.1 })).rejects.toThrow(few);
-    expect(await run('one.jsonl', {}, context('one'))).not.toBeNull();
+    expect(await run('one.jsonl', { steps: undefined, epochs: 2 }, context('one'))).not.toBeNull();
+    // What it leaves has the steps that its epochs came to, and can be read, to go on with it and to repeat it.
+    const left = await readFile(join(folder, 'one', 'run.yaml'), 'utf8');
+    expect(readSettings(finetuneSettings, left, {}, 'run.yaml')).toMatchObject({ epochs: 2, steps: 2 });
   });
 
   test('is no model before it is finished, and a base is packed as in training when that is asked for', async () => {

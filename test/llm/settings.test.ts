@@ -63,3 +63,53 @@ describe('settings of a run', () => {
     ]);
   });
 });
+
+describe('keys that do not go together', () => {
+  const base = 'model: m\ndata: d\n';
+  test.each([
+    ['steps: 4\nepochs: 2\n', 'run.yaml:4: epochs: 2 does not go with steps: 4 (run.yaml:3). Expected one of them.'],
+    ['validation: v\nvalidationShare: 0.1\n', 'run.yaml:4: validationShare: 0.1 does not go with validation: v (run.yaml:3).'],
+    ['warmupSteps: 40\nsteps: 4\n', 'run.yaml:3: warmupSteps: 40 does not go with steps: 4 (run.yaml:4). Expected warmupSteps less'],
+    ['learningRate: 0.01\nminLearningRate: 1\n', 'run.yaml:4: minLearningRate: 1 does not go with learningRate: 0.01 (run.yaml:3).'],
+    ['schedule: constant\nminLearningRate: 1e-5\n', 'run.yaml:4: minLearningRate: 0.00001 does not go with schedule: constant'],
+    ['doubleQuantize: true\n', 'run.yaml:3: doubleQuantize: true does not go with quantize: none (the default). Expected quantize: nf4.'],
+    ['doubleQuantize: true\nquantize: q8_0\n', 'run.yaml:3: doubleQuantize: true does not go with quantize: q8_0 (run.yaml:4).'],
+    ['method: full\nquantize: nf4\n', 'run.yaml:4: quantize: nf4 does not go with method: full (run.yaml:3). Expected method: lora'],
+    ['method: full\nloraRank: 4\n', 'run.yaml:4: loraRank: 4 does not go with method: full (run.yaml:3). Expected method: lora, or no'],
+    [
+      'adapter: a\nloraAlpha: 4\n',
+      "run.yaml:4: loraAlpha: 4 does not go with adapter: a (run.yaml:3). Expected no loraAlpha: it is the adapter's",
+    ],
+    ['packing: true\ncolumns: { chosen: a }\n', 'run.yaml:3: packing: true does not go with columns: {"chosen":"a"} (run.yaml:4).'],
+    ['beta: 0.3\ncolumns: { completion: a }\n', 'run.yaml:3: beta: 0.3 does not go with columns: {"completion":"a"} (run.yaml:4).'],
+  ])('%j is refused with both lines', (yaml, message) => {
+    expect(() => read(base + yaml)).toThrow(message);
+  });
+  test('in a pretraining run', () => {
+    const pretrain = (yaml: string) => () => readSettings(pretrainSettings, yaml, {}, 'run.yaml');
+    expect(pretrain('data: d\ndepth: 2\nconfig: { a: 1 }\n')).toThrow(
+      'run.yaml:2: depth: 2 does not go with config: {"a":1} (run.yaml:3).',
+    );
+    expect(pretrain('data: d\ntokenizer: characters\nvocabSize: 300\n')).toThrow('run.yaml:3: vocabSize: 300 does not go with tokenizer');
+  });
+  test('defaults are not given, and what says nothing of the other is none of it', () => {
+    for (const yaml of [
+      'method: full\nquantize: none\nloraRank: 8\nmodulesToSave: []\ndoubleQuantize: false\n',
+      'validation: v\nvalidationShare: 0\n',
+      'warmupSteps: 0\nsteps: 1\n',
+      'beta: 0.3\nsftWeight: 1\ncolumns: { prompt: a }\n',
+      'quantize: nf4\ndoubleQuantize: true\n',
+    ])
+      expect(() => read(base + yaml), yaml).not.toThrow();
+  });
+  test('a flag replaces what the file says in another way; two flags are refused', () => {
+    const counts = (yaml: string, flags: Record<string, unknown>) => (({ steps, epochs }) => ({ steps, epochs }))(read(base + yaml, flags));
+    expect(counts('epochs: 2\n', { steps: 3 })).toEqual({ steps: 3 });
+    expect(counts('steps: 3\n', { epochs: 2 })).toEqual({ epochs: 2 });
+    expect(() => read(base, { steps: 3, epochs: 2 })).toThrow('--epochs: epochs: 2 does not go with steps: 3 (--steps).');
+    expect(() => read(`${base}warmupSteps: 10\n`, { steps: 3 })).toThrow(
+      'run.yaml:3: warmupSteps: 10 does not go with steps: 3 (--steps).',
+    );
+    expect(() => read(`${base}quantize: nf4\n`, { method: 'full' })).toThrow('(--method)');
+  });
+});
