@@ -192,7 +192,8 @@ export function stopTokens(tokenizer: Tokenizer, generation: GenerationConfig): 
 function advised(generation: GenerationConfig): Partial<Sampling> {
   const number = (key: string): number | undefined => (typeof generation[key] === 'number' ? (generation[key] as number) : undefined);
   const found = {
-    temperature: number('temperature'),
+    // What transformers does with it, whatever else the file says.
+    temperature: generation.do_sample === false ? 0 : number('temperature'),
     topP: number('top_p'),
     topK: number('top_k'),
     minP: number('min_p'),

@@ -55,6 +55,7 @@ function checkedGeneration(config: GenerationConfig, path: string): GenerationCo
   const isId = (x: unknown): boolean => isNumber(x, 0, 2 ** 31) && Number.isInteger(x);
   const most = Number.MAX_VALUE;
   const wanted: readonly [key: string, isGood: (x: unknown) => boolean, expected: string][] = [
+    ['do_sample', (x) => typeof x === 'boolean', 'true or false'],
     ['temperature', (x) => isNumber(x, 0, most), 'a number ≥ 0'],
     ['top_p', (x) => isNumber(x, 0, 1), 'a number in [0, 1]'],
     ['top_k', (x) => isNumber(x, 0, most) && Number.isInteger(x), 'a whole number ≥ 0'],

@@ -49,6 +49,34 @@ test('chat without a template of the model uses ChatML, and --json has every con
   });
 });
 
+test('generate shows no prompt for a model whose advice is malformed', { timeout: 120_000 }, async () => {
+  await cp(join(folder, 'model'), join(folder, 'advice'), { recursive: true });
+  await writeFile(join(folder, 'advice', 'generation_config.json'), '{ "temperature": -3 }');
+  const { code, stdout, stderr } = await tenon(['generate', 'advice', '--prompt', 'the ball', '--device', 'reference']);
+  expect(stdout).toBe('');
+  expect(stderr).toContain('advice/generation_config.json: temperature is -3. Expected a number ≥ 0.');
+  expect(code).toBe(1);
+});
+
+test('an unfinished run is no model for any command, which says how to go on with it', { timeout: 240_000 }, async () => {
+  await mkdir(join(folder, 'cut', 'checkpoints'), { recursive: true });
+  await writeFile(join(folder, 'cut', 'run.yaml'), 'data: rows.jsonl\n');
+  for (const args of [
+    ['generate', 'cut', '--prompt', 'a'],
+    ['chat', 'cut'],
+    ['merge', 'cut', '--out', 'merged'],
+    ['export', 'cut', '--format', 'gguf', '--out', 'cut.gguf'],
+    ['serve', 'cut'],
+    ['perplexity', 'cut', '--data', 'rows.jsonl'],
+    ['finetune', '--model', 'cut', '--data', 'rows.jsonl'],
+  ]) {
+    const { code, stderr } = await tenon([...args, '--device', 'reference'], '');
+    expect(stderr, args[0]).toContain('cut: the run is not finished: it has made no model yet.');
+    expect(stderr, args[0]).toContain('Go on with: tenon pretrain --resume cut');
+    expect(code, args[0]).toBe(2);
+  }
+});
+
 test('perplexity counts the tokens that --loss-on names', { timeout: 120_000 }, async () => {
   await writeFile(join(folder, 'rows.jsonl'), JSON.stringify({ prompt: 'the ball ', completion: 'is' }));
   const counted: unknown[] = [];

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ConfigError, FormatError } from '../../src/base/errors.js';
+import { LocalEngine } from '../../src/llm/open-model-node.js';
 import { fromPretrained, type Pretrained, savePretrained } from '../../src/llm/pretrained-node.js';
 import { applyLora, mergeLora, quantizeModel } from '../../src/model/index.js';
 import { languageModel } from '../../src/zoo/index.js';
@@ -54,6 +55,7 @@ test('a folder with an adapter would be read as one', async () => {
 
 test.each([
   [{ temperature: 'hot' }, 'temperature is "hot". Expected a number ≥ 0'],
+  [{ do_sample: 'no' }, 'do_sample is "no". Expected true or false'],
   [{ temperature: -1 }, 'temperature is -1'],
   [{ top_p: 2 }, 'top_p is 2. Expected a number in [0, 1]'],
   [{ top_k: 1.5 }, 'top_k is 1.5. Expected a whole number ≥ 0'],
@@ -68,4 +70,12 @@ test.each([
   const fine = { temperature: 0.6, top_p: null, eos_token_id: [0, 1], max_length: 'any' };
   await savePretrained({ ...made(), generation: fine }, name);
   expect((await fromPretrained(name)).generation).toEqual(fine);
+});
+
+test('do_sample: false advises the most likely token', () => {
+  const advised = (generation: Pretrained['generation']) => new LocalEngine('m', { ...made(), generation }, { slots: 1 }).sampling;
+  expect(advised({ do_sample: false, temperature: 0.6, top_p: 0.9 })).toEqual({ temperature: 0, topP: 0.9 });
+  expect(advised({ do_sample: false })).toEqual({ temperature: 0 });
+  expect(advised({ do_sample: true, temperature: 0.6 })).toEqual({ temperature: 0.6 });
+  expect(advised({})).toEqual({});
 });
