@@ -16,7 +16,7 @@ function truth(name: string, text: string): boolean {
 
 /** A value of a map as the file would have it: 32 is a number, true no text. Throws UsageError. */
 function scalar(name: string, text: string): unknown {
-  const document = parseDocument(text, { logLevel: 'silent' });
+  const document = parseDocument(text, { logLevel: 'error' });
   const [fault] = document.errors;
   if (fault)
     throw new UsageError(`--${name}: "${text}" can't be read (${fault.message.split(/ at line |\n/)[0]}). Expected a value of YAML.`);

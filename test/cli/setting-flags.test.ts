@@ -35,6 +35,7 @@ describe('flags of runs', () => {
     ).toEqual({ config: { hidden_size: 32, tie_word_embeddings: true, rope_theta: 10000, model_type: 'llama' } });
     expect(finetune('--columns', 'prompt=1', '--columns', 'completion=a=b')).toEqual({ columns: { prompt: '1', completion: 'a=b' } });
     expect(() => pretrain('--config', 'hidden_size=[')).toThrow('--config: "[" can\'t be read');
+    expect(() => pretrain('--config', 'hidden_size=1\n---\n2')).toThrow("can't be read (Source contains multiple documents");
     expect(() => pretrain('--config', 'hidden_size')).toThrow('Expected key=value');
   });
 });
