@@ -34,7 +34,8 @@ import { nextTokenObjective } from './objective.js';
 import { openBaseModel } from './open-model-node.js';
 import { presetOf } from './presets.js';
 import { type GenerationConfig, savePretrained } from './pretrained-node.js';
-import type { FinetuneSettings, PretrainSettings } from './settings.js';
+import { requireSameSettings } from './same-settings.js';
+import { type FinetuneSettings, finetuneSettings, type PretrainSettings, pretrainSettings, readSettings } from './settings.js';
 import { Tokenizer } from './tokenizer.js';
 import { loadTokenizer, saveTokenizer } from './tokenizer-node.js';
 import { trainTokenizer } from './train-tokenizer.js';
@@ -136,6 +137,27 @@ function trainingSettings(
   };
 }
 
+/**
+ * Keys that a run which goes on may be given anew: they decide nothing of what it learns. Where data lie may change too, as requireSameData
+ * compares what they hold.
+ */
+const mayChange: readonly (keyof AnySettings)[] = ['out', 'data', 'validation', 'saveSeconds', 'samples', 'sampleTokens', 'tokensCache'];
+
+/** Settings of a run: when it goes on, its own, with those given now over them. Throws ConfigError where these would make it another run. */
+async function settingsOf<T extends AnySettings>(
+  context: RunContext,
+  table: typeof pretrainSettings | typeof finetuneSettings,
+  given: T,
+): Promise<T> {
+  const path = join(context.folder, 'run.yaml');
+  if (!(context.isResumed && existsSync(path))) return given;
+  const own = readSettings(table, await readFile(path, 'utf8'), {}, path) as T;
+  requireSameSettings(own, given, mayChange);
+  // Held-out data instead of a share of the data would move the border between the two.
+  if (given.validation !== undefined && own.validation === undefined) requireSameSettings(own, { validation: given.validation }, []);
+  return { ...own, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
+}
+
 /** Writes run.yaml with every value that is known, so that the run can be repeated, and gone on with from its first moment. */
 async function saveSettings(context: RunContext, settings: object, resolved: object = {}): Promise<void> {
   const text = `# Every value of this run, defaults included. Repeat it: give this file to the command, with another folder as --out.\n${stringify({ ...settings, ...pickKnown(settings, resolved) })}`;
@@ -190,11 +212,11 @@ async function requireSameData(context: RunContext, shards: readonly TokenShards
   if (!(context.isResumed && existsSync(path)))
     return writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify(now, null, 2)}\n`));
   const before: unknown = JSON.parse(await readFile(path, 'utf8'));
-  const known = new Set(Array.isArray(before) ? before.map((s: { sha256?: unknown }) => s.sha256) : []);
-  const changed = now.find((s) => !known.has(s.sha256));
-  if (changed || known.size !== new Set(now.map((s) => s.sha256)).size)
+  const known: unknown[] = Array.isArray(before) ? before.map((s: { sha256?: unknown }) => s.sha256) : [];
+  const changed = now.find((s) => !known.includes(s.sha256));
+  if (changed || known.join() !== now.map((s) => s.sha256).join())
     throw new ConfigError(
-      `${context.folder}: ${changed ? `${changed.name} is not what this run began with` : 'some of its data is missing'}. Expected the same data, as ${path} lists it. Bring it back, or begin a new run.`,
+      `${context.folder}: ${changed ? `${changed.name} is not what this run began with` : 'some of its data is missing, or stands in another order'}. Expected the same data, as ${path} lists it. Bring it back, or begin a new run.`,
     );
 }
 
@@ -234,9 +256,10 @@ async function newTokenizer(settings: PretrainSettings, context: RunContext): Pr
 }
 
 /** Pretrains a model. Resolves to the report, or null when it was interrupted (a checkpoint is in the folder). */
-export async function pretrain(settings: PretrainSettings, context: RunContext): Promise<RunReport | null> {
+export async function pretrain(given: PretrainSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
   await makeFolders(context.folder);
+  const settings = await settingsOf(context, pretrainSettings, given);
   if (!context.isResumed) await saveSettings(context, settings);
   const tokenizer = await tokenizerFor(settings, context);
   context.say(`tokenizer: ${n(tokenizer.vocabSize)} tokens`);
@@ -331,9 +354,10 @@ export async function pretrain(settings: PretrainSettings, context: RunContext):
 const REFERENCE = 'reference';
 
 /** Fine-tunes a model on examples or preferences. Resolves to the report, or null when it was interrupted. */
-export async function finetune(settings: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
+export async function finetune(given: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
   await makeFolders(context.folder);
+  const settings = await settingsOf(context, finetuneSettings, given);
   setRandomSeed(settings.seed);
   const isLora = settings.method === 'lora';
   if (!isLora && settings.quantize !== 'none')

@@ -10,6 +10,7 @@ import type { Objective } from '../train/objective.js';
 import { type Rehearsal, rehearse } from '../train/rehearse.js';
 import type { CausalLM } from '../zoo/index.js';
 import type { TokenBatch, TokenBatches } from './data/index.js';
+import { requireSameSettings } from './same-settings.js';
 
 /** What decides a training, beside model and data. */
 export interface TrainingSettings {
@@ -177,9 +178,11 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   let before = 0;
   const follow: Callback = {
     name: 'curve',
-    getState: () => ({ json: { curve, seconds: before + (performance.now() - began) / 1000 } }),
+    getState: () => ({ json: { curve, seconds: before + (performance.now() - began) / 1000, settings } }),
     setState({ json }) {
-      const state = json as { curve: CurvePoint[]; seconds: number };
+      const state = json as { curve: CurvePoint[]; seconds: number; settings?: TrainingSettings };
+      // A checkpoint counts parts, and others would move its place. Earlier checkpoints don't tell.
+      if (state.settings) requireSameSettings(state.settings, settings, ['saveSeconds'] satisfies (keyof TrainingSettings)[]);
       curve.splice(0, curve.length, ...state.curve);
       before = state.seconds;
     },

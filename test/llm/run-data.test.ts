@@ -1,11 +1,11 @@
 /** @file What a run that goes on must not change: its tokenizer, its data; and what preferences are learned against. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ConfigError } from '../../src/base/errors.js';
 import { finetune, pretrain, type RunContext } from '../../src/llm/run-node.js';
-import { finetuneSettings, pretrainSettings } from '../../src/llm/settings.js';
+import { finetuneSettings, pretrainSettings, readSettings } from '../../src/llm/settings.js';
 
 let folder = '';
 beforeAll(async () => {
@@ -59,6 +59,37 @@ test('a run goes on with its own tokenizer, and not with other data', async () =
   expect(await pretrain(settings, again)).not.toBeNull();
   expect(again.lines.join('\n')).not.toContain('trained a tokenizer');
   expect(await readFile(join(first.folder, 'model', 'tokenizer.json'), 'utf8')).toBe(tokenizer);
+});
+
+test('a run goes on with its own settings, and what it is refused leaves it as it was', async () => {
+  const data = join(folder, 'kept.txt');
+  await writeFile(data, english);
+  const yaml = `data: ${data}\ndepth: 1\ncontext: 16\nvocabSize: 300\nsteps: 6\nbatchSize: 2\nevaluateEvery: 2\n`;
+  const settings = (flags: object = {}, text: string = yaml) => readSettings(pretrainSettings, text, { ...flags }, 'run.yaml');
+  const stop = new AbortController();
+  const c = context('strict', { signal: stop.signal, onEvaluation: () => stop.abort() });
+  expect(await pretrain(settings(), c)).toBeNull();
+  const path = join(c.folder, 'run.yaml');
+  const own = await readFile(path, 'utf8');
+  const again = (flags: object, text = own) => pretrain(settings(flags, text), context('strict', { isResumed: true }));
+  await expect(again({ depth: 2 })).rejects.toThrow(
+    "resume: depth is 1 in this run, received 2. Expected the run's own settings; start a new run to change it.",
+  );
+  for (const flags of [{ evaluateEvery: 3 }, { steps: 8 }, { seed: 1 }, { learningRate: 0.5 }, { dtype: 'bf16' }, { validation: data }])
+    await expect(again(flags)).rejects.toThrow(`resume: ${Object.keys(flags)[0]} is `);
+  await expect(again({ config, steps: 8 })).rejects.toThrow(
+    /config is not set in this run, received .*; steps is 6, received 8\. .* to change them\.$/,
+  );
+  expect(await readFile(path, 'utf8')).toBe(own);
+  // Written over by hand: the checkpoint knows.
+  await writeFile(path, own.replace('evaluateEvery: 2', 'evaluateEvery: 3'));
+  await expect(again({}, await readFile(path, 'utf8'))).rejects.toThrow('resume: evaluateEvery is 2 in this run, received 3.');
+  await writeFile(path, own);
+  // The data may lie elsewhere, and how it is watched may change.
+  await rename(data, join(folder, 'moved.txt'));
+  const report = await again({ data: join(folder, 'moved.txt'), saveSeconds: 1, samples: ['the'] });
+  expect(report?.curve.map((p) => p.step)).toEqual([2, 4, 6]);
+  expect(await readFile(path, 'utf8')).toContain('moved.txt');
 });
 
 test('a sample that nothing can be said after is no end of the run', async () => {
