@@ -1,7 +1,10 @@
 /** @file A tokenizer whose tokens are the characters of a text: tokenizer.json with a vocabulary and no merges. */
 
-/** The files of a tokenizer of all characters (code points, in their order) of `text`; no special tokens. */
-export function characterTokenizer(text: string): { readonly json: Record<string, unknown>; readonly config: Record<string, unknown> } {
+/** The files of a tokenizer of all characters (code points, in their order) of `text`, or of a collection of them; no special tokens. */
+export function characterTokenizer(text: Iterable<string>): {
+  readonly json: Record<string, unknown>;
+  readonly config: Record<string, unknown>;
+} {
   const characters = [...new Set(text)].sort((a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0));
   return {
     json: {

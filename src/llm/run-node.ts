@@ -16,7 +16,6 @@ import { isPackedPart } from '../model/quantized.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import { characterTokenizer } from './char-tokenizer.js';
-import { dataFiles } from './data/files-node.js';
 import {
   describeTokens,
   readRows,
@@ -234,19 +233,20 @@ async function tokenizerFor(settings: PretrainSettings, context: RunContext): Pr
 }
 async function newTokenizer(settings: PretrainSettings, context: RunContext): Promise<Tokenizer> {
   const { tokenizer = 'train' } = settings;
-  if (tokenizer === 'characters') {
-    let text = '';
-    for (const file of await dataFiles(settings.data, {}, 'pretrain')) text += await readFile(file.path, 'utf8');
-    const { json, config } = characterTokenizer(text);
-    return Tokenizer.fromJson(json, config, { isTrusted: true });
-  }
-  if (tokenizer !== 'train') return loadTokenizer(tokenizer);
-  const texts = async function* (): AsyncGenerator<string> {
-    const how = { ...badRowsOf(settings), ...(settings.documents === undefined ? {} : { documents: settings.documents }) };
+  const texts = async function* (documents: PretrainSettings['documents']): AsyncGenerator<string> {
+    const how = { ...badRowsOf(settings), ...(documents === undefined ? {} : { documents }) };
     for await (const row of readRows(settings.data, how))
       for (const value of Object.values(row)) if (typeof value === 'string') yield value;
   };
-  const trained = await trainTokenizer(texts(), {
+  if (tokenizer === 'characters') {
+    const characters = new Set<string>();
+    // Of plain text also what stands between its documents.
+    for await (const text of texts('file')) for (const c of text) characters.add(c);
+    const { json, config } = characterTokenizer(characters);
+    return Tokenizer.fromJson(json, config, { isTrusted: true });
+  }
+  if (tokenizer !== 'train') return loadTokenizer(tokenizer);
+  const trained = await trainTokenizer(texts(settings.documents), {
     vocabSize: settings.vocabSize,
     ...(context.signal ? { signal: context.signal } : {}),
     onProgress: (p) => context.onWork?.('training the tokenizer', p.phase === 'reading' ? 0 : p.tokens / p.vocabSize),

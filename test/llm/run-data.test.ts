@@ -92,6 +92,21 @@ test('a run goes on with its own settings, and what it is refused leaves it as i
   expect(await readFile(path, 'utf8')).toContain('moved.txt');
 });
 
+test('an alphabet is that of the rows, not of the files', async () => {
+  const alphabet = async (name: string, content: string, documents?: 'lines'): Promise<string> => {
+    const data = join(folder, name);
+    await writeFile(data, content);
+    const settings = { data, config, tokenizer: 'characters', context: 8, batchSize: 1, steps: 1, validationShare: 0, documents };
+    const c = context(`alphabet-${name}`);
+    await pretrain(pretrainSettings.parse(settings), c);
+    const { model } = JSON.parse(await readFile(join(c.folder, 'tokenizer', 'tokenizer.json'), 'utf8'));
+    return Object.keys(model.vocab).join('');
+  };
+  const row = JSON.stringify({ text: 'a café 😀 a café\n' }).replace('é', '\\u00e9');
+  expect(await alphabet('rows.jsonl', `${row}\n${row}\n`)).toBe('\n acfé😀');
+  expect(await alphabet('lines.txt', 'a café\na café a café\n', 'lines')).toBe('\n acfé');
+});
+
 test('a sample that nothing can be said after is no end of the run', async () => {
   const data = join(folder, 'plain.txt');
   await writeFile(data, english);
