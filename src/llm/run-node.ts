@@ -448,11 +448,17 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
   const measure = async (): Promise<RunReport['before']> => {
     if (!held) return null;
     model.compile({ objective });
-    const { loss, ...others } = await model.evaluate(held, { verbose: 0 });
+    const { loss, ...others } = await model.evaluate(held, {
+      verbose: 0,
+      ...(context.signal ? { signal: context.signal } : {}),
+      callbacks: [{ onProgress: ({ step }) => context.onWork?.('evaluating', step / held.size) }],
+    });
     return isPreference ? { loss, ...others } : { natsPerToken: loss, perplexity: Math.exp(loss) };
   };
   // In a run that goes on too: the model is still the one that the run began with, and the report wants it.
   const before = await measure();
+  // Scores of a part of the data are none.
+  if (context.signal?.aborted) return null;
   if (before) context.say(`before: ${describeScores(before)}`);
   const result = await trainTokens(model, batches, {
     objective,
@@ -471,6 +477,7 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
   });
   if (result.isInterrupted) return null;
   const after = await measure();
+  if (held && context.signal?.aborted) return null;
   const saved = isLora ? 'adapter' : 'model';
   if (isLora) await saveAdapter(model, join(context.folder, saved), { baseModel: settings.model, taskType: 'CAUSAL_LM' });
   else await savePretrained({ model, tokenizer, generation }, join(context.folder, saved));

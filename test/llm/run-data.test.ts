@@ -1,4 +1,5 @@
 /** @file What a run that goes on must not change: its tokenizer, its data; and what preferences are learned against. */
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -136,6 +137,20 @@ test('preferences on an adapter are learned against the model with that adapter'
     Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `the small ${i} `, completion: 'mouse runs home' })).join('\n'),
   );
   const common = { model: join(folder, 'base'), batchSize: 4, learningRate: 0.05, loraRank: 2 };
+  // Ctrl-C is heard while the model is evaluated before anything is trained.
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const say = (line: string): void => {
+    lines.push(line);
+    if (line.includes('of them trained')) stop.abort();
+  };
+  const cut = finetune(
+    finetuneSettings.parse({ ...common, data: pairs, validation: pairs, steps: 4 }),
+    context('heard', { signal: stop.signal, say }),
+  );
+  expect(await cut).toBeNull();
+  expect(lines.join('\n')).not.toContain('before:');
+  expect(existsSync(join(folder, 'heard', 'checkpoints'))).toBe(false);
   await finetune(finetuneSettings.parse({ ...common, data: pairs, steps: 4 }), context('sft'));
   const preferences = join(folder, 'preferences.jsonl');
   await writeFile(

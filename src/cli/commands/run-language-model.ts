@@ -92,7 +92,9 @@ export async function runLanguageModel(
     const report = kind === 'pretrain' ? await pretrain(settings as never, context) : await finetune(settings as never, context);
     line.clear();
     if (report === null) {
-      say(`Interrupted; a checkpoint is in ${join(folder, 'checkpoints')}.`);
+      const checkpoints = join(folder, 'checkpoints');
+      const isSaved = (await stat(join(checkpoints, 'latest.json')).catch(() => null)) !== null;
+      say(isSaved ? `Interrupted; a checkpoint is in ${checkpoints}.` : 'Interrupted before training began.');
       say(`Go on with: tenon ${kind} --resume ${shellWord(folder)}`);
       throw new Interrupted();
     }
