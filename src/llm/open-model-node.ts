@@ -56,7 +56,7 @@ async function runSettings(run: string): Promise<(key: string) => string | undef
 }
 
 /** The folder (or file) that a name means: itself, what a run made, or a download. Throws ConfigError. */
-async function locate(name: string, options: OpenModelOptions): Promise<string> {
+export async function locate(name: string, options: OpenModelOptions): Promise<string> {
   if (await isThere(name)) {
     const isRun = (await isThere(join(name, RUN_FILE))) && !(await isThere(join(name, 'config.json')));
     return isRun ? madeBy(name) : name;

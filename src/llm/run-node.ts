@@ -6,11 +6,12 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { ConfigError, TenonError } from '../base/errors.js';
+import { ConfigError, quote, TenonError } from '../base/errors.js';
 import { writeFileAtomically } from '../io/atomic-write-node.js';
 import { makeFolders } from '../io/make-folder-node.js';
+import { PEFT_CONFIG_FILE, type PeftConfig } from '../io/peft.js';
 import { loadAdapter, saveAdapter } from '../model/adapter-files.js';
-import { applyLora, setAdapter, withAdapter } from '../model/lora.js';
+import { adapters, applyLora, setAdapter, withAdapter } from '../model/lora.js';
 import { DEFAULT_ADAPTER } from '../model/lora-layer.js';
 import { isPackedPart } from '../model/quantized.js';
 import { setRandomSeed } from '../tensor/index.js';
@@ -30,7 +31,7 @@ import { dpoObjective } from './dpo.js';
 import { TextGenerator } from './generate.js';
 import { modelCard, type RunReport } from './model-card.js';
 import { nextTokenObjective } from './objective.js';
-import { openBaseModel } from './open-model-node.js';
+import { locate, openBaseModel } from './open-model-node.js';
 import { presetOf } from './presets.js';
 import { type GenerationConfig, savePretrained } from './pretrained-node.js';
 import { requireSameSettings } from './same-settings.js';
@@ -353,17 +354,53 @@ export async function pretrain(given: PretrainSettings, context: RunContext): Pr
 /** The adapter that a run on preferences began with. */
 const REFERENCE = 'reference';
 
+/** The folder of the adapter to go on from: it, or a run's that made it. Throws ConfigError. */
+async function adapterFolder(name: string): Promise<string> {
+  const folder = existsSync(name) ? await locate(name, {}) : name;
+  if (existsSync(join(folder, PEFT_CONFIG_FILE))) return folder;
+  throw new ConfigError(
+    `adapter: ${folder} ${existsSync(folder) ? `holds no ${PEFT_CONFIG_FILE}` : 'is not there'}. Expected an adapter's folder in PEFT's layout, or a run's that made one.`,
+  );
+}
+
+/** Settings with those of the adapter that is gone on from, which are the ones in use. Throws ConfigError where others were asked for. */
+function withAdapterSettings(settings: FinetuneSettings, model: CausalLM, config: PeftConfig): FinetuneSettings {
+  const { targetModules } = config;
+  const targets = Array.isArray(targetModules) ? targetModules : (adapters(model).find((a) => a.isActive)?.modules ?? []);
+  const used = {
+    loraRank: config.rank,
+    loraAlpha: config.alpha,
+    loraDropout: config.dropout,
+    rsLora: config.rsLora,
+    ...(targetModules === 'all-linear' ? { loraTargets: targetModules } : targets.length > 0 ? { loraTargets: [...targets] } : {}),
+    modulesToSave: [...config.modulesToSave],
+  } satisfies Partial<FinetuneSettings>;
+  const defaults = finetuneSettings.parse({ model: settings.model, data: settings.data });
+  const text = (value: unknown): string => JSON.stringify(Array.isArray(value) ? [...value].sort() : value);
+  for (const key of Object.keys(used) as (keyof typeof used)[])
+    if (text(settings[key]) !== text(used[key]) && text(settings[key]) !== text(defaults[key]))
+      throw new ConfigError(
+        `${key}: ${quote(settings[key])}, and the adapter ${settings.adapter} has ${quote(used[key])}. Expected the adapter's own. Leave ${key} out, or begin without adapter.`,
+      );
+  return { ...settings, ...used };
+}
+
 /** Fine-tunes a model on examples or preferences. Resolves to the report, or null when it was interrupted. */
 export async function finetune(given: FinetuneSettings, context: RunContext): Promise<RunReport | null> {
   const began = performance.now();
   await makeFolders(context.folder);
-  const settings = await settingsOf(context, finetuneSettings, given);
+  let settings = await settingsOf(context, finetuneSettings, given);
   setRandomSeed(settings.seed);
   const isLora = settings.method === 'lora';
   if (!isLora && settings.quantize !== 'none')
     throw new ConfigError(
       `finetune: quantize: ${settings.quantize} with method: full. Expected method: lora, as quantized weights are not trained.`,
     );
+  if (!isLora && settings.adapter !== undefined)
+    throw new ConfigError(
+      'finetune: adapter with method: full. Expected method: lora. Merge the adapter into its base to train all weights.',
+    );
+  const adapter = settings.adapter === undefined ? null : await adapterFolder(settings.adapter);
   if (!context.isResumed) await saveSettings(context, settings);
   const { model, tokenizer, generation, quantized } = await openBaseModel(settings.model, {
     dtype: settings.dtype,
@@ -397,11 +434,12 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
       'finetune: preference data with method: full. Expected method: lora: the reference is the model with its adapter switched off.',
     );
   if (isLora) {
-    if (settings.adapter !== undefined) {
-      await loadAdapter(model, settings.adapter);
+    if (adapter !== null) {
+      settings = withAdapterSettings(settings, model, await loadAdapter(model, adapter));
+      context.say(`adapter: ${adapter}, of rank ${settings.loraRank} and alpha ${settings.loraAlpha}`);
       // Preferences are learned against the model as it is now, adapter and all.
       if (isPreference) {
-        await loadAdapter(model, settings.adapter, { name: REFERENCE });
+        await loadAdapter(model, adapter, { name: REFERENCE });
         setAdapter(model, DEFAULT_ADAPTER);
       }
     } else
@@ -442,7 +480,7 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
     ? dpoObjective({
         beta: settings.beta,
         sftWeight: settings.sftWeight,
-        reference: (m, f) => withAdapter(m, settings.adapter === undefined ? null : REFERENCE, f),
+        reference: (m, f) => withAdapter(m, adapter === null ? null : REFERENCE, f),
       })
     : nextTokenObjective;
   const measure = async (): Promise<RunReport['before']> => {

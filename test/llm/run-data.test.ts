@@ -163,10 +163,21 @@ test('preferences on an adapter are learned against the model with that adapter'
     ...common,
     data: preferences,
     validation: preferences,
-    adapter: join(folder, 'sft', 'adapter'),
+    // The run that made it.
+    adapter: join(folder, 'sft'),
+    loraRank: 8,
     steps: 3,
   });
   const report = await finetune(settings, context('dpo'));
+  // What it has counts, and not the default.
+  expect(report?.settings).toMatchObject({ loraRank: 2, loraAlpha: 16, loraTargets: expect.arrayContaining(['q_proj']) });
+  expect(await readFile(join(folder, 'dpo', 'run.yaml'), 'utf8')).toContain('loraRank: 2\n');
+  const other = (flags: object) => finetune({ ...settings, ...flags }, context('other'));
+  await expect(other({ loraRank: 4 })).rejects.toThrow(/^loraRank: 4, and the adapter .*sft has 2\. Expected the adapter's own/);
+  await expect(other({ loraTargets: ['q_proj'] })).rejects.toThrow(/^loraTargets: \["q_proj"\], and the adapter/);
+  await expect(other({ adapter: join(folder, 'base') })).rejects.toThrow(/^adapter: .*holds no adapter_config\.json/);
+  await expect(other({ adapter: 'nowhere' })).rejects.toThrow(/^adapter: nowhere is not there/);
+  await expect(other({ method: 'full' })).rejects.toThrow(/adapter with method: full/);
   expect(report?.before?.loss).toBeCloseTo(Math.log(2), 5);
   expect(report?.before?.margin).toBeCloseTo(0, 5);
   expect(report?.after?.margin).toBeGreaterThan(0);
