@@ -17,15 +17,18 @@ import { isPackedPart } from '../model/quantized.js';
 import { setRandomSeed } from '../tensor/index.js';
 import { type CausalLM, languageModel } from '../zoo/index.js';
 import { characterTokenizer } from './char-tokenizer.js';
+import { chatml } from './chat-template.js';
 import {
   describeTokens,
   readRows,
   splitExamples,
   TokenBatches,
   type TokenExamples,
+  type TokenizeFilesOptions,
   type TokenShards,
   tokenizeFiles,
 } from './data/index.js';
+import { isConversation } from './data/tokenize.js';
 import { counted } from './data/words.js';
 import { dpoObjective } from './dpo.js';
 import { TextGenerator } from './generate.js';
@@ -67,7 +70,7 @@ async function tokensOf(
   settings: AnySettings,
   tokenizer: Tokenizer,
   context: RunContext,
-  more: { lossOn?: 'completion' | 'assistant' | 'all'; maxLength?: number; columns?: Readonly<Record<string, string>> },
+  more: Pick<TokenizeFilesOptions, 'lossOn' | 'maxLength' | 'columns' | 'chatTemplate'>,
   share: number,
 ): Promise<{ train: TokenExamples; validation: TokenExamples | null; shards: TokenShards[] }> {
   const open = async (files: string | readonly string[], folder: string | undefined): Promise<TokenShards> => {
@@ -354,6 +357,16 @@ export async function pretrain(given: PretrainSettings, context: RunContext): Pr
 /** The adapter that a run on preferences began with. */
 const REFERENCE = 'reference';
 
+/**
+ * The tokenizer to save: with ChatML's template where conversations were learned by it. Only one that has its tokens: where they are spelled out,
+ * who chats has to know that their texts end a turn, which falling back on ChatML does and a template does not.
+ */
+function withTemplate(tokenizer: Tokenizer, shards: readonly TokenShards[]): Tokenizer {
+  const isLearned = shards.some(({ report }) => report.files.some(({ layout }) => isConversation(layout)));
+  if (tokenizer.chatTemplate !== null || !isLearned || tokenizer.idOf('<|im_end|>') === null) return tokenizer;
+  return Tokenizer.fromJson(tokenizer.json, { ...tokenizer.config, chat_template: chatml });
+}
+
 /** The folder of the adapter to go on from: it, or a run's that made it. Throws ConfigError. */
 async function adapterFolder(name: string): Promise<string> {
   const folder = existsSync(name) ? await locate(name, {}) : name;
@@ -422,6 +435,8 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
     context,
     {
       maxLength,
+      // As chat and serve do.
+      chatTemplate: 'chatml',
       ...(settings.lossOn === undefined ? {} : { lossOn: settings.lossOn }),
       ...(settings.columns === undefined ? {} : { columns: settings.columns }),
     },
@@ -518,7 +533,7 @@ export async function finetune(given: FinetuneSettings, context: RunContext): Pr
   if (held && context.signal?.aborted) return null;
   const saved = isLora ? 'adapter' : 'model';
   if (isLora) await saveAdapter(model, join(context.folder, saved), { baseModel: settings.model, taskType: 'CAUSAL_LM' });
-  else await savePretrained({ model, tokenizer, generation }, join(context.folder, saved));
+  else await savePretrained({ model, tokenizer: withTemplate(tokenizer, shards), generation }, join(context.folder, saved));
   const report: RunReport = {
     kind: isPreference ? 'dpo' : 'finetune',
     base: settings.model,

@@ -100,6 +100,8 @@ test('perplexity refuses pairs, and passes over bad rows when told to', { timeou
   await writeFile(data, `${JSON.stringify({ text: 'the ball' })}\n{`);
   expect((await perplexity()).stderr).toContain("pass over such rows with badRows: 'skip'");
   expect(await perplexity('--bad-rows', 'skip')).toMatchObject({ code: 0, stdout: expect.stringContaining('1 documents') });
+  await writeFile(data, JSON.stringify({ messages: [{ role: 'assistant', content: 'ball' }] }));
+  expect(await perplexity()).toMatchObject({ code: 0, stdout: expect.stringContaining('ChatML is used') });
 });
 
 describe('merge and export write over nothing unasked', () => {

@@ -5,8 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ConfigError } from '../../src/base/errors.js';
+import { tokenizeFiles } from '../../src/llm/data/index.js';
+import { savePretrained } from '../../src/llm/pretrained-node.js';
 import { finetune, pretrain, type RunContext } from '../../src/llm/run-node.js';
 import { finetuneSettings, pretrainSettings, readSettings } from '../../src/llm/settings.js';
+import { trainTokenizer } from '../../src/llm/train-tokenizer.js';
+import { languageModel } from '../../src/zoo/index.js';
 
 let folder = '';
 beforeAll(async () => {
@@ -184,4 +188,28 @@ test('preferences on an adapter are learned against the model with that adapter'
   await expect(finetune(finetuneSettings.parse({ ...common, model: join(folder, 'sft'), data: pairs }), context('wrong'))).rejects.toThrow(
     /it is an adapter/,
   );
+});
+
+test('conversations are learned by ChatML where the tokenizer has no template', async () => {
+  const rows = join(folder, 'talks.jsonl');
+  const talk = (i: number) => ({ messages: ['user', 'assistant'].map((role) => ({ role, content: `mouse ${i}` })) });
+  await writeFile(rows, Array.from({ length: 8 }, (_, i) => JSON.stringify(talk(i))).join('\n'));
+  for (const specialTokens of [['<|im_start|>', '<|im_end|>'], ['<|endoftext|>']]) {
+    const name = String(specialTokens.length);
+    const { tokenizer } = await trainTokenizer([english], { vocabSize: 270, specialTokens });
+    const model = languageModel({ ...config, vocab_size: tokenizer.vocabSize, max_position_embeddings: 64 });
+    model.ensureBuilt([[1, 2]], false);
+    await savePretrained({ model, tokenizer, generation: {} }, join(folder, `plain-${name}`));
+    const c = context(`talks-${name}`);
+    const settings = { model: join(folder, `plain-${name}`), data: rows, method: 'full', batchSize: 2, steps: 1 };
+    expect(await finetune(finetuneSettings.parse(settings), c)).not.toBeNull();
+    expect(c.lines.join('\n')).toContain('The tokenizer has no chat template: ChatML is used.');
+    // A template without its tokens would keep others from ending turns at their texts.
+    const saved = JSON.parse(await readFile(join(c.folder, 'model', 'tokenizer_config.json'), 'utf8'));
+    expect(saved.chat_template !== undefined).toBe(specialTokens.includes('<|im_end|>'));
+    // Tokens that were made so are not found by who didn't ask for it.
+    const tokens = join(folder, `tokens-${name}`);
+    await tokenizeFiles(rows, tokenizer, { folder: tokens, chatTemplate: 'chatml' });
+    await expect(tokenizeFiles(rows, tokenizer, { folder: tokens })).rejects.toThrow(/no chat template.*chatTemplate: 'chatml'/);
+  }
 });

@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import { currentDevice } from '../../device/registry.js';
 import { TokenBatches, tokenizeFiles } from '../../llm/data/index.js';
+import { isConversation } from '../../llm/data/tokenize.js';
 import { nextTokenObjective } from '../../llm/objective.js';
 import { openModel } from '../../llm/open-model-node.js';
 import { requireFolder } from '../datasets.js';
@@ -31,6 +32,8 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
     const shards = await tokenizeFiles(options.data, tokenizer, {
       documents: 'lines',
       lossOn: options.lossOn,
+      // As chat, serve and finetune do.
+      chatTemplate: 'chatml',
       signal,
       ...(options.badRows === 'skip' ? { badRows: 'skip' as const } : {}),
     });
@@ -38,6 +41,8 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
       throw new UsageError(
         `--data: ${options.data} holds pairs of answers (${shards.report.files[0].layout}), which have no perplexity of their own. Expected texts, prompts with completions, or conversations. Write the chosen answers as completions, or compare pairs with tenon finetune and validation: ${options.data}.`,
       );
+    if (tokenizer.chatTemplate === null && shards.report.files.some(({ layout }) => isConversation(layout)))
+      say('The tokenizer has no chat template: ChatML is used.');
     const batches = new TokenBatches(shards, {
       batchSize: options.batchSize,
       length,

@@ -14,7 +14,7 @@ import { encodeShard, readShardHead } from './shard-format.js';
 import { ShardWriter } from './shard-writer.js';
 import { isReport, type ShardIndex, type TokenShards } from './shards.js';
 import { cachedShards, FolderFiles, INDEX, openTokenShards, sha256 } from './shards-node.js';
-import { RowTokenizer, type TextTokenizer, type TokenizeOptions, type TokenizerState } from './tokenize.js';
+import { RowTokenizer, requireTemplate, type TextTokenizer, type TokenizeOptions, type TokenizerState } from './tokenize.js';
 
 export interface TokenizeFilesOptions extends TokenizeOptions, DataFileOptions {
   /** Where the shards are kept; default: in the cache (TENON_CACHE_DIR), by the hash of data, tokenizer and settings. */
@@ -87,7 +87,10 @@ export async function tokenizeFiles(
       if (!(error instanceof FormatError) || options.folder !== undefined) throw error;
       return null;
     });
-    if (found && found.index.key === key) return found;
+    if (found && found.index.key === key) {
+      requireTemplate(found.report.files, tokenizer, options, WHO);
+      return found;
+    }
     await found?.close();
     if (found) throw otherData(folder);
   }
@@ -123,7 +126,7 @@ async function hashedSources(files: readonly DataFile[], signal: AbortSignal | u
   return sources;
 }
 
-/** The options that the tokens depend on. */
+/** The options that the tokens depend on. Not the chat template: without it there would be none. */
 function settingsOf(options: TokenizeFilesOptions): Record<string, unknown> {
   const { lossOn, maxLength, alpaca, badRows, layout, columns, documents, maxRowLength, columnNames } = options;
   const all = { lossOn, maxLength, alpaca, badRows, layout, columns, documents, maxRowLength, columnNames };

@@ -35,6 +35,8 @@ export interface TokenizeOptions extends LayoutOptions {
   readonly maxLength?: number;
   /** Alpaca's rows as conversations or by Alpaca's own prompt; default: conversations when the tokenizer has a chat template. */
   readonly alpaca?: 'chat' | 'prompt';
+  /** What conversations are written by where the tokenizer has no chat template. Default: they are refused. */
+  readonly chatTemplate?: 'chatml';
   /** What a row that doesn't hold what its layout wants does; 'skip' counts it. Default 'error'. */
   readonly badRows?: 'error' | 'skip';
 }
@@ -87,16 +89,33 @@ export interface TokenPiece extends TokenExample {
 
 /** Throws ConfigError for options that can't be. */
 export function checkTokenizeOptions(options: TokenizeOptions, who: string): void {
-  const { maxLength, lossOn, alpaca, badRows } = options;
+  const { maxLength, lossOn, alpaca, badRows, chatTemplate } = options;
   if (maxLength !== undefined && !(Number.isInteger(maxLength) && maxLength >= 2))
     throw new ConfigError(`${who}: maxLength ${maxLength}. Expected a whole number ≥ 2.`);
   for (const [name, value, known] of [
     ['lossOn', lossOn, ['completion', 'assistant', 'all']],
     ['alpaca', alpaca, ['chat', 'prompt']],
     ['badRows', badRows, ['error', 'skip']],
+    ['chatTemplate', chatTemplate, ['chatml']],
   ] as const)
     if (value !== undefined && !(known as readonly string[]).includes(value))
       throw new ConfigError(`${who}: ${name} is ${quote(value)}. Expected ${known.map((k) => `'${k}'`).join(' or ')}.`);
+}
+
+/** Whether conversations are written by the options' template. Throws ConfigError, which begins with `what`, where they can't be. */
+function usesOption(tokenizer: TextTokenizer, options: TokenizeOptions, what: string): boolean {
+  if (tokenizer.chatTemplate !== null) return false;
+  if (options.chatTemplate !== undefined && tokenizer instanceof Tokenizer) return true;
+  throw new ConfigError(
+    `${what}, and the tokenizer has no chat template. Expected a tokenizer_config.json with chat_template. Add one to the tokenizer's folder, set the option chatTemplate: 'chatml', or bring the data to prompt and completion.`,
+  );
+}
+/** Whether a layout is one of conversations, whatever the options. */
+export const isConversation = (layout: FoundLayout['layout']): boolean => layout === 'messages' || layout === 'ShareGPT';
+/** For tokens that were made before: throws ConfigError where they are of conversations that these options refuse. */
+export function requireTemplate(files: readonly FileReading[], tokenizer: TextTokenizer, options: TokenizeOptions, who: string): void {
+  for (const { layout, name } of files)
+    if (isConversation(layout)) usesOption(tokenizer, options, `${who}: there are conversations (${layout}) in ${name}`);
 }
 
 /** Where a RowTokenizer stands between two rows; JSON. */
@@ -156,10 +175,8 @@ export class RowTokenizer {
     const name = this.#name;
     const found = recogniseLayout(columns, this.#options, `${this.#who}: ${name}`);
     if (!this.#isChat(found)) return found;
-    if (this.#tokenizer.chatTemplate === null)
-      throw new ConfigError(
-        `${this.#who}: there are conversations (${found.layout}) in ${name}, and the tokenizer has no chat template. Expected a tokenizer_config.json with chat_template. Give the tokenizer one, or bring the data to prompt and completion.`,
-      );
+    if (usesOption(this.#tokenizer, this.#options, `${this.#who}: there are conversations (${found.layout}) in ${name}`))
+      return { ...found, reasons: [...found.reasons, 'The tokenizer has no chat template: ChatML is used.'] };
     return found.layout === 'Alpaca'
       ? {
           ...found,
@@ -171,7 +188,7 @@ export class RowTokenizer {
       : found;
   }
   #isChat(found: FoundLayout): boolean {
-    return found.layout === 'messages' || found.layout === 'ShareGPT' || (found.layout === 'Alpaca' && this.#alpacaAsChat);
+    return isConversation(found.layout) || (found.layout === 'Alpaca' && this.#alpacaAsChat);
   }
   get #alpacaAsChat(): boolean {
     const { alpaca = this.#tokenizer.chatTemplate === null ? 'prompt' : 'chat' } = this.#options;
@@ -272,7 +289,10 @@ export class RowTokenizer {
     const tokenizer = this.#tokenizer;
     try {
       if (tokenizer.renderConversation) return tokenizer.renderConversation(messages);
-      if (tokenizer instanceof Tokenizer) return renderConversation(tokenizer, messages);
+      if (tokenizer instanceof Tokenizer) {
+        const { chatTemplate: template } = this.#options;
+        return renderConversation(tokenizer, messages, tokenizer.chatTemplate === null && template !== undefined ? { template } : {});
+      }
     } catch (error) {
       // Templates refuse, for instance, two messages of the user in a row.
       throw new RowFault(`Expected a conversation that the chat template takes, received one that it refuses (${reasonOf(error)}).`);
