@@ -125,11 +125,6 @@ class Parts {
 /** Places of a pass over the batches, padding among them. */
 const places = ({ stats }: TokenBatches): number => stats.tokens / stats.efficiency;
 
-async function placesOfFirst(batches: AsyncIterable<TokenBatch>): Promise<number> {
-  for await (const { x } of batches) return x[0].data.length;
-  return 1;
-}
-
 /** Trains. Throws what fit throws; ConfigError, naming the setting to lower, when memory won't do. */
 export async function trainTokens(model: CausalLM, train: TokenBatches, options: TrainTokensOptions): Promise<TrainTokensResult> {
   const { settings, validation, signal } = options;
@@ -155,7 +150,7 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   const evaluations = Math.ceil(steps / evaluateEvery);
   // Padded batches have several lengths, each with Programs of its own: what is tried is what needs most.
   const longest = { size: 1, openAt: () => train.openAt(0, train.longestBatch), [Symbol.asyncIterator]: () => longest.openAt() };
-  const most = await placesOfFirst(longest);
+  const most = train.mostPlaces;
   // What is kept of every block at least, in widths: far more than there is would take minutes to compile before it is refused.
   const kept = model.checkpointBlocks ? 1 : 8;
   const { layers, hiddenSize } = model.config;

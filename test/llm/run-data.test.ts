@@ -39,6 +39,26 @@ function context(name: string, more: Partial<RunContext> = {}): RunContext & { l
   return { folder: join(folder, name), isResumed: false, say: (line) => void lines.push(line), lines, ...more };
 }
 
+test('a batch far too large for the machine is refused at once, with what to lower', async () => {
+  const data = join(folder, 'short.txt');
+  await writeFile(data, english);
+  const settings = pretrainSettings.parse({
+    data,
+    config,
+    tokenizer: 'characters',
+    context: 1_000_000,
+    batchSize: 100_000,
+    steps: 2,
+    documents: 'file',
+  });
+  const began = performance.now();
+  await expect(pretrain(settings, context('too-large'))).rejects.toThrow(
+    /a step needs [\d.]+ GB or more for activations and gradients; .* Lower batchSize or context/,
+  );
+  // Compiling its step would take minutes.
+  expect(performance.now() - began).toBeLessThan(30_000);
+});
+
 test('a run goes on with its own tokenizer, and not with other data', async () => {
   const data = join(folder, 'data.txt');
   await writeFile(data, english);

@@ -129,6 +129,11 @@ export class TokenBatches implements AsyncIterable<TokenBatch> {
     return this.#longest;
   }
 
+  /** Places of that batch, those that are filled up included. */
+  get mostPlaces(): number {
+    return this.#options.rows * Math.max(...this.stats.lengths);
+  }
+
   /** Batches from number `skip` of epoch `epoch` on; one is made while its predecessor is used. */
   async *openAt(epoch: number, skip = 0): AsyncGenerator<TokenBatch, void, undefined> {
     const plan = this.#plan(epoch);
