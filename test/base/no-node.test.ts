@@ -24,6 +24,7 @@ const internal = new Set([
   'stopTokens',
   'openBaseModel',
   'LocalEngine',
+  'locate',
 ]);
 
 it.each([...specifiers])('has a stand-in for every function of %s', async (file) => {
