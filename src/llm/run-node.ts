@@ -123,10 +123,15 @@ function trainingSettings(
     settings.steps ??
     (settings.epochs === undefined ? defaults.steps : undefined) ??
     Math.max(1, Math.ceil(((settings.epochs ?? defaults.epochs) * batches) / gradientAccumulation));
+  const learningRate = settings.learningRate ?? defaults.learningRate;
+  if (settings.schedule !== 'constant' && settings.minLearningRate > learningRate)
+    throw new ConfigError(
+      `minLearningRate is ${settings.minLearningRate}, learningRate ${learningRate}${settings.learningRate === undefined ? ' (the default here)' : ''}. Expected minLearningRate at most learningRate.`,
+    );
   return {
     steps,
     gradientAccumulation,
-    learningRate: settings.learningRate ?? defaults.learningRate,
+    learningRate,
     schedule: settings.schedule,
     warmupSteps: Math.min(settings.warmupSteps ?? Math.max(1, Math.round(steps / 100)), steps - 1),
     minLearningRate: settings.minLearningRate,
@@ -144,7 +149,16 @@ function trainingSettings(
  * Keys that a run which goes on may be given anew: they decide nothing of what it learns. Where data lie may change too, as requireSameData
  * compares what they hold.
  */
-const mayChange: readonly (keyof AnySettings)[] = ['out', 'data', 'validation', 'saveSeconds', 'samples', 'sampleTokens', 'tokensCache'];
+const mayChange: readonly (keyof AnySettings)[] = [
+  'out',
+  'data',
+  'validation',
+  'saveSeconds',
+  'samples',
+  'sampleTokens',
+  'tokensCache',
+  'checkpointing',
+];
 
 /** Settings of a run: when it goes on, its own, with those given now over them. Throws ConfigError where these would make it another run. */
 async function settingsOf<T extends AnySettings>(

@@ -281,7 +281,7 @@ const rules: readonly Rule[] = [
   })),
 ];
 
-/** The first line of a file that a run wrote. It has the steps that its epochs came to. */
+/** The first line of a file that a run wrote. It has what followed from the keys given: the steps that epochs came to, an adapter's rank. */
 const RECORD = /^# Every value of this run\b/;
 
 /** JSON has no infinity and no NaN. */
@@ -371,9 +371,11 @@ export function readSettings<T extends z.ZodObject>(
       merged[key] !== undefined && JSON.stringify(merged[key]) !== JSON.stringify(properties[key].default);
     const say = (key: string): string =>
       `${key}: ${typeof settings[key] === 'string' ? quote(settings[key]).slice(1, -1) : quote(settings[key])}`;
-    for (const { key, other, isBroken, expected, isChoice } of ours) {
+    const isRecord = RECORD.test(yaml ?? '');
+    for (const { key, other, isBroken, expected } of ours) {
       if (!isGiven(key) || !isBroken(settings)) continue;
-      if (isChoice && !isFlag(key) && RECORD.test(yaml ?? '')) continue;
+      // What a run wrote about itself went together, or was made to.
+      if (isRecord && !isFlag(key)) continue;
       const place = isFlag(other) ? `--${kebab(other)}` : merged[other] === undefined ? 'the default' : keyAt(other);
       const message = `${say(key)} does not go with ${say(other)} (${place}). Expected ${expected}.`;
       if (isFlag(key)) throw new ConfigError(`--${kebab(key)}: ${message}`);

@@ -195,7 +195,14 @@ test('preferences on an adapter are learned against the model with that adapter'
   const report = await finetune(settings, context('dpo'));
   // What it has counts, and not the default.
   expect(report?.settings).toMatchObject({ loraRank: 2, loraAlpha: 16, loraTargets: expect.arrayContaining(['q_proj']) });
-  expect(await readFile(join(folder, 'dpo', 'run.yaml'), 'utf8')).toContain('loraRank: 2\n');
+  const record = await readFile(join(folder, 'dpo', 'run.yaml'), 'utf8');
+  expect(record).toContain('loraRank: 2\n');
+  // It can be repeated, and gone on with.
+  expect(readSettings(finetuneSettings, record, { out: 'again' }, 'run.yaml')).toMatchObject({ loraRank: 2, steps: 3 });
+  expect(await finetune(readSettings(finetuneSettings, record, {}, 'run.yaml'), context('dpo', { isResumed: true }))).not.toBeNull();
+  await expect(finetune({ ...settings, minLearningRate: 0.5, schedule: 'cosine' }, context('rising'))).rejects.toThrow(
+    /^minLearningRate is 0\.5, learningRate [\d.e-]+.*\. Expected minLearningRate at most learningRate/,
+  );
   const other = (flags: object) => finetune({ ...settings, ...flags }, context('other'));
   await expect(other({ loraRank: 4 })).rejects.toThrow(/^loraRank: 4, and the adapter .*sft has 2\. Expected the adapter's own/);
   await expect(other({ loraTargets: ['q_proj'] })).rejects.toThrow(/^loraTargets: \["q_proj"\], and the adapter/);

@@ -112,6 +112,14 @@ export function nativeUnusable(): string | null {
  * loading and compiling left behind before as much memory again is taken (420 and not 490 MB where 135 M weights are packed and tuned).
  */
 const largeArena = 2 ** 25;
+function announce(arenaBytes: number): void {
+  if (arenaBytes < largeArena) return;
+  try {
+    void new ArrayBuffer(Math.min(arenaBytes, 2 ** 30));
+  } catch {
+    // Where memory is short the arena itself is refused with what to do.
+  }
+}
 
 export class NativeDevice implements Device {
   readonly name = 'native';
@@ -202,7 +210,7 @@ export class NativeDevice implements Device {
   #executable(program: Program, loaded: LoadedKernels, start: number): Executable {
     const constants: TypedArray[] = [];
     const places = program.buffers.map((b) => this.#place(b, constants));
-    if (program.arenaBytes >= largeArena) void new ArrayBuffer(Math.min(program.arenaBytes, 2 ** 30));
+    announce(program.arenaBytes);
     const plan = schedule(program, this.target.threads);
     const args = program.calls.flatMap((c) => c.buffers.flatMap((i) => places[i]));
     let first = 0;
