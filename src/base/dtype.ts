@@ -186,3 +186,6 @@ export function encode(dtype: DType, x: number): number {
       return Math.trunc(x);
   }
 }
+
+/** A number as text, which tells -0 from 0. */
+export const spelled = (value: number): string => (Object.is(value, -0) ? '-0' : String(value));

@@ -74,7 +74,14 @@ const append = (text: string, before: readonly string[] = []): string[] => [...b
 /** What names a model. */
 export const MODEL = "a folder in the Hugging Face layout, a run's or an adapter's folder, a .gguf file, or owner/name on the hub";
 
-/** Adds the options of loading a model. */
+/** The options of loading a model as openModel takes them. */
+export const openOptions = ({ dtype, weights, quantize }: LoadOptions) => ({
+  ...(dtype === undefined ? {} : { dtype }),
+  ...(weights === undefined ? {} : { weightDtype: weights }),
+  quantize: quantize ?? ('trained' as const),
+});
+
+/** Adds those options. */
 export const loading = (command: Command): Command =>
   command
     .addOption(new Option('--dtype <dtype>', 'what is computed in (default: f32)').choices(['f32', 'bf16']))

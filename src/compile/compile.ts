@@ -76,22 +76,19 @@ export function compileGraph(graph: GraphToCompile, target: TargetInfo, allowRow
     return known;
   };
   const alike = new Alike();
-  const lowered = (groups: readonly Group[], context: string, own: (n: Node) => boolean, lower: () => LoweredCall[]): LoweredCall[] => {
+  const lowered = (
+    groups: readonly Group[],
+    lower: () => LoweredCall[],
+    context = '',
+    own = (_: Node): boolean => false,
+  ): LoweredCall[] => {
     const waits = new Set(groups.flatMap((g) => [...g.waits]));
     return alike.lower(groups, context, own, () => lower().map((c) => ({ ...c, kernel: once(c.kernel) }))).map((c) => ({ ...c, waits }));
   };
   const fused = chainRows(fusion, target).flatMap((g) => {
-    if (!('rows' in g))
-      return size(g.shape) === 0
-        ? []
-        : lowered(
-            [g],
-            '',
-            () => false,
-            () => lowerGroup(g, target),
-          );
+    if (!('rows' in g)) return size(g.shape) === 0 ? [] : lowered([g], () => lowerGroup(g, target));
     const own = (n: Node): boolean => isOwn(n, g);
-    return lowered(g.groups, `${g.rows} rows of ${g.columns}`, own, () => [lowerChain(g, target, own)]);
+    return lowered(g.groups, () => [lowerChain(g, target, own)], `${g.rows} rows of ${g.columns}`, own);
   });
   const calls = [...fused, ...sparse.map((s) => s.call)];
 

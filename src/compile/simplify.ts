@@ -2,7 +2,7 @@
  * @file simplify: rebuilds a graph bottom-up so that equal nodes are one (hash-consing), constants are folded, dead
  * nodes vanish, and movements that cancel disappear. Rewrites never change a value beyond the rounding of folded constants.
  */
-import { type DType, decode, dtypes, encode, isFloat } from '../base/dtype.js';
+import { type DType, decode, dtypes, encode, isFloat, spelled } from '../base/dtype.js';
 import { type Shape, sameShape, size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
 import { isOp, makeNode, type Node, topological } from '../graph/node.js';
@@ -15,8 +15,10 @@ import { isSource, isView } from './views.js';
 export function argKey(node: Node): string {
   if (isOp(node, 'variable')) return `${node.arg.variable.id}@${node.arg.version}`;
   if (isOp(node, 'buffer')) return `#${bufferId(node.arg.data)}`;
-  if (isOp(node, 'constant')) return Object.is(node.arg.value, -0) ? '-0' : String(node.arg.value);
-  return node.arg === undefined ? '' : JSON.stringify(node.arg, (_, v) => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v));
+  if (isOp(node, 'constant')) return spelled(node.arg.value);
+  // JSON has neither infinities nor -0.
+  const plain = (_: string, v: unknown): unknown => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? spelled(v) : v);
+  return node.arg === undefined ? '' : JSON.stringify(node.arg, plain);
 }
 
 /** Structure of a node over already interned inputs; equal keys are equal values. */

@@ -2,6 +2,7 @@
  * @file The readable text of a Kernel. The same text, without the label, is its identity: two kernels whose buffers,
  * grid and body print alike are one kernel to every cache.
  */
+import { spelled } from '../base/dtype.js';
 import type { Expr, Kernel, Stmt } from './kernel.js';
 
 const infix: Record<string, string> = {
@@ -28,7 +29,7 @@ export function printExpr(e: Expr): string {
   switch (e.kind) {
     case 'const':
       // -0 and 0 are different constants.
-      return `${Object.is(e.value, -0) ? '-0' : e.value}${e.type === 'index' ? '' : `:${e.type}`}`;
+      return `${spelled(e.value)}${e.type === 'index' ? '' : `:${e.type}`}`;
     case 'var':
       return e.type === 'index' ? e.name : `${e.name}:${e.type}${wide}`;
     case 'load':

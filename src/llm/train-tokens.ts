@@ -125,6 +125,9 @@ class Parts {
 /** Places of a pass over the batches, padding among them. */
 const places = ({ stats }: TokenBatches): number => stats.tokens / stats.efficiency;
 
+/** Whether all weights are trained. */
+const isWhole = (model: CausalLM): boolean => model.weights.every((v) => v.trainable);
+
 /** Trains. Throws what fit throws; ConfigError, naming the setting to lower, when memory won't do. */
 export async function trainTokens(model: CausalLM, train: TokenBatches, options: TrainTokensOptions): Promise<TrainTokensResult> {
   const { settings, validation, signal } = options;
@@ -151,11 +154,11 @@ export async function trainTokens(model: CausalLM, train: TokenBatches, options:
   // Padded batches have several lengths, each with Programs of its own: what is tried is what needs most.
   const longest = { size: 1, openAt: () => train.openAt(0, train.longestBatch), [Symbol.asyncIterator]: () => longest.openAt() };
   const most = train.mostPlaces;
-  // What is kept at least of each block that learns, but for an adapter's first, in widths: far more than there is would take minutes to compile before it
-  // is refused.
+  // What is kept at least of each block that learns, but for an adapter's first, in widths: far more than there is would take minutes to
+  // compile before it is refused.
   const kept = model.checkpointBlocks ? 1 : 8;
   const learns = model.blocks.map((block) => block.trainableWeights.length > 0);
-  const learning = model.weights.every((v) => v.trainable) ? learns.length : learns.slice(learns.indexOf(true) + 1).filter(Boolean).length;
+  const learning = isWhole(model) ? learns.length : learns.slice(learns.indexOf(true) + 1).filter(Boolean).length;
   requireMemory(model, {
     arenaBytes: most * kept * learning * model.config.hiddenSize * dtypes[model.computeDtype].bytes,
     optimizerBytes: 0,
@@ -272,6 +275,6 @@ function requireMemory(model: CausalLM, plan: { readonly arenaBytes: number; rea
   const wanted = plan.arenaBytes + plan.optimizerBytes;
   if (free === undefined || wanted <= free) return;
   throw new ConfigError(
-    `${model.name}: a step needs ${gigabytes(plan.arenaBytes)} or more for activations and gradients${plan.optimizerBytes > 0 ? ` and ${gigabytes(plan.optimizerBytes)} for the optimizer` : ''}; ${gigabytes(free)} are free. Expected no more. Lower batchSize or context (and raise gradientAccumulation)${model.checkpointBlocks ? '' : ', or set checkpointing: true'}${model.weights.every((v) => v.trainable) ? '; finetune has method: lora, too' : ''}.`,
+    `${model.name}: a step needs ${gigabytes(plan.arenaBytes)} or more for activations and gradients${plan.optimizerBytes > 0 ? ` and ${gigabytes(plan.optimizerBytes)} for the optimizer` : ''}; ${gigabytes(free)} are free. Expected no more. Lower batchSize or context (and raise gradientAccumulation)${model.checkpointBlocks ? '' : ', or set checkpointing: true'}${isWhole(model) ? '; finetune has method: lora, too' : ''}.`,
   );
 }

@@ -2,7 +2,7 @@
  * @file Kernel → JavaScript, one scalar at a time. Integers wrap exactly; f32 sums and products keep double precision
  * until they are bound, stored or cast, every other f32 op is rounded at once, so that infinities appear where f32 has them.
  */
-import { type DType, dtypes, fromBf16, fromF16, type TypedArray, toBf16, toF16 } from '../base/dtype.js';
+import { type DType, dtypes, fromBf16, fromF16, spelled, type TypedArray, toBf16, toF16 } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';
 import { philox4x32 } from '../base/philox.js';
 import type { Expr, Kernel, Stmt, ValueType } from '../kernel/kernel.js';
@@ -286,7 +286,7 @@ class Renderer {
   #constant(type: ValueType, value: number): string {
     if (Number.isNaN(value)) return 'NaN';
     const v = type === 'f32' ? Math.fround(value) : value;
-    return v < 0 || Object.is(v, -0) ? `(${Object.is(v, -0) ? '-0' : v})` : String(v);
+    return v < 0 || Object.is(v, -0) ? `(${spelled(v)})` : String(v);
   }
 
   #cast(to: ValueType, x: Expr): string {

@@ -4,6 +4,7 @@
  * specification 2.0 with SIMD and the relaxed SIMD proposal.
  */
 import { concatBytes } from '../base/bytes.js';
+import { spelled } from '../base/dtype.js';
 import { InternalError } from '../base/errors.js';
 
 export type Code = number | readonly Code[];
@@ -219,7 +220,7 @@ export class WasmFunction {
   }
   /** The same number in four lanes, made once at the function's start. */
   f4(value: number): Code {
-    return this.#constant(`f${Object.is(value, -0) ? '-0' : value}`, () => f4.splat(f32.const(value)));
+    return this.#constant(`f${spelled(value)}`, () => f4.splat(f32.const(value)));
   }
   i4(value: number): Code {
     return this.#constant(`i${value | 0}`, () => i4.splat(i32.const(value)));

@@ -2,6 +2,7 @@
  * @file Capture: a lazy graph as structure and data. The structure is a text that equal computations share (buffers and
  * scalar constants are places in it), so that repeating an operation finds its Program; the data fill the places.
  */
+import { spelled } from '../base/dtype.js';
 import { ConfigError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import { ops } from '../graph/builder.js';
@@ -79,9 +80,6 @@ export function capture(outputs: readonly Node[]): Capture {
   parts.push(outputs.map((o) => index.get(o)).join());
   return { key: parts.join(';'), outputs, leaves, constants, places };
 }
-
-/** A number as text; -0 is another number than 0. */
-export const spelled = (value: number): string => (Object.is(value, -0) ? '-0' : String(value));
 
 /** The structure as a function of inputs: a place for each leaf, then (when `liftConstants`) a scalar for each constant. */
 export function template(c: Capture, liftConstants: boolean): Node[] {

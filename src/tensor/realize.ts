@@ -3,11 +3,11 @@
  * JavaScript device, large or often used ones on the current device (docs/decisions/0002-eager-tier.md has the figures).
  */
 
-import { allocate, encode } from '../base/dtype.js';
+import { allocate, encode, spelled } from '../base/dtype.js';
 import { DeviceError, InternalError } from '../base/errors.js';
 import { size } from '../base/shape.js';
 import { isOp, type Node } from '../graph/node.js';
-import { asBuffer, type Capture, capture, estimateCost, spelled, template } from './capture.js';
+import { asBuffer, type Capture, capture, estimateCost, template } from './capture.js';
 import { compileGraph, currentDevice, type Device, type Executable, plainDevice, type Slot } from './engine.js';
 import { type PendingWrite, pendingWrites, realized, state } from './state.js';
 import { isIdle, prepareAll, Storage, track } from './storage.js';

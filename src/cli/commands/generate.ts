@@ -5,7 +5,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { Interrupted } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
-import type { GenerateCommandOptions, LoadOptions, SamplingCommandOptions } from '../language-commands.js';
+import { type GenerateCommandOptions, type LoadOptions, openOptions, type SamplingCommandOptions } from '../language-commands.js';
 import { said, say, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -24,9 +24,7 @@ export async function openCommandEngine(name: string, options: LoadOptions, how:
   const line = workLine();
   try {
     const loaded = await openModel(name, {
-      ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
-      ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
-      quantize: options.quantize ?? 'trained',
+      ...openOptions(options),
       signal,
       onProgress: (share) => line.show('reading weights', share),
     });

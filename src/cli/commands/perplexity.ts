@@ -9,7 +9,7 @@ import { requireFolder } from '../datasets.js';
 import { useDevice } from '../device.js';
 import { Interrupted, UsageError } from '../failure.js';
 import { onInterruption } from '../interrupt.js';
-import type { PerplexityCommandOptions } from '../language-commands.js';
+import { openOptions, type PerplexityCommandOptions } from '../language-commands.js';
 import { say, thousands, writeJson } from '../output.js';
 import { workLine } from '../work-line.js';
 
@@ -22,9 +22,7 @@ export async function perplexity(name: string, options: PerplexityCommandOptions
   const line = workLine();
   try {
     const { model, tokenizer } = await openModel(name, {
-      ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
-      ...(options.weights === undefined ? {} : { weightDtype: options.weights }),
-      quantize: options.quantize ?? 'trained',
+      ...openOptions(options),
       signal,
       onProgress: (share) => line.show('reading weights', share),
     });
